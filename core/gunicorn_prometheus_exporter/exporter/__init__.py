@@ -1,0 +1,1 @@
+"""The exporter process: it reads the storage and serves it over HTTP."""

@@ -1,0 +1,90 @@
+"""The bytes of an arena: those of a prometheus_client `.db` file, so that stock readers keep working.
+
+    int32 used, int32 padding, then entries until byte `used`:
+    int32 length of the key, key, spaces up to a multiple of 8, double value, double timestamp
+
+The key is the JSON list `[family name, sample name, {label: value}, help]`. Histogram buckets are
+not cumulative and there is no `_count` sample: readers derive both.
+Source: prometheus_client.mmap_dict, versions 0.12 to 0.26.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+FIRST = 8
+"""The offset of the first entry, and the value of `used` in an arena without entries."""
+
+MAX_KEY = 1 << 20
+"""Bytes of the longest key that a reader believes."""
+
+_INT32 = struct.Struct("i")
+
+
+class CorruptArenaError(ValueError):
+    """The bytes are not those of an arena."""
+
+
+class Series(NamedTuple):
+    """What identifies one sample of a metric."""
+
+    family: str
+    sample: str
+    labels: tuple[tuple[str, str], ...]
+    help: str
+
+
+def encode_key(family: str, sample: str, labels: Mapping[str, str], help_text: str) -> bytes:
+    """Return the key of a sample, byte for byte as prometheus_client writes it."""
+    return json.dumps([family, sample, dict(labels), help_text], sort_keys=True).encode()
+
+
+def decode_key(key: bytes) -> Series:
+    """Return what `key` stands for; raises CorruptArenaError for anything that is not a key."""
+    try:
+        family, sample, labels, help_text = json.loads(key)
+        pairs = tuple(sorted(labels.items()))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CorruptArenaError(f"not a key: {key[:80]!r}") from error
+    strings = (family, sample, help_text, *(part for pair in pairs for part in pair))
+    if not all(isinstance(part, str) for part in strings):
+        raise CorruptArenaError(f"not a key of strings: {key[:80]!r}")
+    return Series(family, sample, pairs, help_text)
+
+
+def encode_entry(key: bytes) -> bytes:
+    """Return the entry of `key` with value and timestamp 0."""
+    padding = 8 - (len(key) + 4) % 8
+    return _INT32.pack(len(key)) + key + b" " * padding + bytes(16)
+
+
+def entries(data: bytes | memoryview, start: int, used: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the key of each entry between the offsets `start` and `used`, with the value's offset.
+
+    Raises CorruptArenaError where the bytes make no sense.
+    """
+    position = start
+    while position < used:
+        if position + 4 > used:
+            raise CorruptArenaError("an entry is cut off")
+        (length,) = _INT32.unpack_from(data, position)
+        value = position + 4 + length + 8 - (length + 4) % 8
+        if not 0 < length <= MAX_KEY or value + 16 > used:
+            raise CorruptArenaError("an entry has an impossible length")
+        yield bytes(data[position + 4 : position + 4 + length]), value
+        position = value + 16
+
+
+def read_used(data: bytes | memoryview) -> int:
+    """Return the offset of the end of the last entry; raises CorruptArenaError if it cannot be."""
+    if len(data) < FIRST:
+        raise CorruptArenaError("too short to be an arena")
+    (used,) = _INT32.unpack_from(data, 0)
+    if used == 0:
+        return FIRST
+    if used % 8 or not FIRST <= used <= len(data):
+        raise CorruptArenaError(f"its length field says {used}, it has {len(data)} bytes")
+    return int(used)
