@@ -164,7 +164,8 @@ def _answer(start_response: StartResponse, code: int, body: bytes) -> Iterable[b
 
 
 def _query(environ: Environ, name: str, default: str) -> str:
-    return parse_qs(environ.get("QUERY_STRING", "")).get(name, [default])[0]
+    values: list[str] = parse_qs(environ.get("QUERY_STRING", "")).get(name, [default])
+    return values[0]
 
 
 def _failing(count: int) -> Iterator[bytes]:

@@ -289,7 +289,7 @@ class Gunicorn:
     ) -> list[str]:
         launcher = self.folder / "gunicorn"
         launcher.write_text(_LAUNCHER)
-        command = [python, "-W", "default::ResourceWarning", str(script or launcher)]
+        command = [python, str(script or launcher)]
         if script is not None:
             return [*command, *args]
         command += ["-c", str(config_file or self.config_path)]

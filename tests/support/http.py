@@ -59,9 +59,7 @@ def send(
     """Send one request over `client`, which stays open where the server keeps it, and read all."""
     client.request(method, path, body=body, headers=dict(headers or {}))
     answer = client.getresponse()
-    return Response(
-        answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
-    )
+    return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
 
 
 def request(

@@ -20,7 +20,8 @@ OLDER = ("22.0.0", "23.0.0", "25.3.0")
 
 def installed_version() -> tuple[int, ...]:
     """Return the version of the gunicorn in this environment."""
-    return gunicorn.version_info
+    version: tuple[int, ...] = gunicorn.version_info
+    return version
 
 
 def _named() -> dict[str, Path]:
