@@ -55,7 +55,7 @@ class Volume(Protocol):
         """Return the arena `name` as it is; raises FileNotFoundError if there is none."""
 
     def create_arena(self, name: ArenaName, size: int) -> Region:
-        """Return a new arena of `size` bytes, all zero but for its header, with its space reserved.
+        """Return a new arena of `size` bytes, all zero after `layout.new_head()`, its space reserved.
 
         Raises OSError where there is no space.
         """

@@ -1,16 +1,22 @@
 """The bytes of an arena: those of a prometheus_client `.db` file, so that stock readers keep working.
 
-    int32 used, int32 padding, then entries until byte `used`:
+    int32 used, int32 generation, then entries until byte `used`:
     int32 length of the key, key, spaces up to a multiple of 8, double value, double timestamp
 
+Entries are only ever appended. An arena that is made anew in the same place gets another generation
+(prometheus_client leaves these four bytes 0 and never reads them).
+
 The key is the JSON list `[family name, sample name, {label: value}, help]`. Histogram buckets are
-not cumulative and there is no `_count` sample: readers derive both.
+not cumulative and there is no `_count` sample: readers derive both. The generation is padding to
+prometheus_client, which leaves it 0: ours differs between two arenas that succeed one another in
+one place (a file name, a reused inode, a range of a memory file), so that a reader tells them apart.
 Source: prometheus_client.mmap_dict, versions 0.12 to 0.26.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -22,6 +28,8 @@ MAX_KEY = 1 << 20
 """Bytes of the longest key that a reader believes."""
 
 _INT32 = struct.Struct("i")
+_HEAD = struct.Struct("ii")
+_HEAD = struct.Struct("ii")
 
 
 class CorruptArenaError(ValueError):
@@ -47,7 +55,7 @@ def decode_key(key: bytes) -> Series:
     try:
         family, sample, labels, help_text = json.loads(key)
         pairs = tuple(sorted(labels.items()))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptArenaError(f"not a key: {key[:80]!r}") from error
     strings = (family, sample, help_text, *(part for pair in pairs for part in pair))
     if not all(isinstance(part, str) for part in strings):
@@ -78,13 +86,36 @@ def entries(data: bytes | memoryview, start: int, used: int) -> Iterator[tuple[b
         position = value + 16
 
 
-def read_used(data: bytes | memoryview) -> int:
-    """Return the offset of the end of the last entry; raises CorruptArenaError if it cannot be."""
+def encode_head(generation: int) -> bytes:
+    """Return the first bytes of an arena without entries."""
+    return _HEAD.pack(FIRST, generation & 0x7FFFFFFF)
+
+
+def read_generation(data: bytes | memoryview) -> int:
+    """Return the generation of the arena that starts with `data`, which is not too short for one."""
+    return int(_HEAD.unpack_from(data, 0)[1])
+
+
+def new_head() -> bytes:
+    """Return the first bytes of an arena without entries, with a generation of its own."""
+    return _HEAD.pack(FIRST, secrets.randbits(31))
+
+
+def read_head(data: bytes | memoryview, size: int) -> tuple[int, int]:
+    """Return the offset of the end of the last entry, and the generation, of an arena of `size` bytes.
+
+    Raises CorruptArenaError if the first bytes of the arena, `data`, are not such.
+    """
     if len(data) < FIRST:
         raise CorruptArenaError("too short to be an arena")
-    (used,) = _INT32.unpack_from(data, 0)
+    used, generation = _HEAD.unpack_from(data, 0)
     if used == 0:
-        return FIRST
-    if used % 8 or not FIRST <= used <= len(data):
-        raise CorruptArenaError(f"its length field says {used}, it has {len(data)} bytes")
-    return int(used)
+        return FIRST, generation
+    if used % 8 or not FIRST <= used <= size:
+        raise CorruptArenaError(f"its length field says {used}, it has {size} bytes")
+    return used, generation
+
+
+def read_used(data: bytes | memoryview) -> int:
+    """Return the offset of the end of the last entry; raises CorruptArenaError if it cannot be."""
+    return read_head(data, len(data))[0]
