@@ -55,8 +55,9 @@ class Volume(Protocol):
         """Return the arena `name` as it is; raises FileNotFoundError if there is none."""
 
     def create_arena(self, name: ArenaName, size: int) -> Region:
-        """Return a new arena of `size` bytes, all zero after `layout.new_head()`, its space reserved.
+        """Return a new arena of `size` bytes, all zero after its head, with its space reserved.
 
+        Its generation differs from that of any former arena in this place.
         Raises OSError where there is no space.
         """
 

@@ -7,16 +7,14 @@ Entries are only ever appended. An arena that is made anew in the same place get
 (prometheus_client leaves these four bytes 0 and never reads them).
 
 The key is the JSON list `[family name, sample name, {label: value}, help]`. Histogram buckets are
-not cumulative and there is no `_count` sample: readers derive both. The generation is padding to
-prometheus_client, which leaves it 0: ours differs between two arenas that succeed one another in
-one place (a file name, a reused inode, a range of a memory file), so that a reader tells them apart.
+not cumulative and there is no `_count` sample: readers derive both.
 Source: prometheus_client.mmap_dict, versions 0.12 to 0.26.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -29,7 +27,23 @@ MAX_KEY = 1 << 20
 
 _INT32 = struct.Struct("i")
 _HEAD = struct.Struct("ii")
-_HEAD = struct.Struct("ii")
+
+
+def format_float(value: float) -> str:
+    """Return `value` as Go writes it, which is how bucket bounds are labelled.
+
+    Source: prometheus_client.utils.floatToGoString.
+    """
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    if math.isnan(value):
+        return "NaN"
+    text = repr(float(value))
+    dot = text.find(".")
+    if value > 0 and dot > 6:
+        mantissa = f"{text[0]}.{text[1:dot]}{text[dot + 1 :]}".rstrip("0.")
+        return f"{mantissa}e+0{dot - 1}"
+    return text
 
 
 class CorruptArenaError(ValueError):
@@ -96,13 +110,8 @@ def read_generation(data: bytes | memoryview) -> int:
     return int(_HEAD.unpack_from(data, 0)[1])
 
 
-def new_head() -> bytes:
-    """Return the first bytes of an arena without entries, with a generation of its own."""
-    return _HEAD.pack(FIRST, secrets.randbits(31))
-
-
 def read_head(data: bytes | memoryview, size: int) -> tuple[int, int]:
-    """Return the offset of the end of the last entry, and the generation, of an arena of `size` bytes.
+    """Return where the last entry ends, and the generation, of an arena of `size` bytes.
 
     Raises CorruptArenaError if the first bytes of the arena, `data`, are not such.
     """
