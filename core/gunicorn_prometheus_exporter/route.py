@@ -46,9 +46,11 @@ class Route:
     excluded: leave this request out of the per-endpoint metrics and of every worker metric.
     labels: extra `(name, value)` pairs for the per-endpoint metrics, the same names each time.
     policy: the application's `Policy`.
+    measured: an adapter measures this request itself, as there is no worker of ours; any other
+        adapter that sees it only labels.
     """
 
-    __slots__ = ("endpoint", "exception", "excluded", "labels", "policy")
+    __slots__ = ("endpoint", "exception", "excluded", "labels", "measured", "policy")
 
     def __init__(self) -> None:
         self.endpoint: str | None = None
@@ -56,6 +58,7 @@ class Route:
         self.excluded = False
         self.labels: tuple[tuple[str, str], ...] = ()
         self.policy: Policy = DEFAULT_POLICY
+        self.measured = False
 
 
 def route_of(environ: MutableMapping[str, Any]) -> Route:

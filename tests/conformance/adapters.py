@@ -3,18 +3,18 @@
 A test module makes it its own with a subclass of `AdapterConformance` (named `Test...`) that says
 how to build the application and how its framework spells the templates. The application answers:
 
-| path           | what it does                                                                |
-|----------------|-----------------------------------------------------------------------------|
-| /plain         | 200, the body `plain`, to GET                                               |
-| /users/7       | 200, `user 7`, to GET only; the id is an integer                            |
-| /absent        | its view answers 404                                                        |
-| /boom          | raises ZeroDivisionError, which nothing handles                             |
-| /swallowed     | raises `SwallowedError`, which the framework's own handler answers with a 500    |
-| /stream        | streams the three chunks of `CHUNKS`                                        |
-| /broken-stream | streams one chunk, then raises `BrokenError`                                     |
-| /hidden        | 200; its view carries the adapter's `exclude` marker                        |
-| /healthz       | 200                                                                         |
-| /labelled /bucketed /grouped /prefixed | 200; each for the one test that needs its own series |
+| path           | what it does                                                               |
+|----------------|----------------------------------------------------------------------------|
+| /plain         | 200, the body `plain`, to GET                                              |
+| /users/7       | 200, `user 7`, to GET only; the id is an integer                           |
+| /absent        | its view answers 404                                                       |
+| /boom          | raises ZeroDivisionError, which nothing handles                            |
+| /swallowed     | raises `SwallowedError`, answered with a 500 by the framework's own handler |
+| /stream        | streams the three chunks of `CHUNKS`                                       |
+| /broken-stream | streams one chunk, then raises `BrokenError`                               |
+| /hidden        | 200; its view carries the adapter's `exclude` marker                       |
+| /healthz       | 200                                                                        |
+| /labelled /bucketed /grouped /prefixed | 200; each for one test that needs its own series   |
 
 Everything runs without gunicorn, so the metrics are this process's own.
 """
