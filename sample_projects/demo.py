@@ -124,7 +124,9 @@ def show(port: int, metrics_port: int) -> None:
     metrics = ask(metrics_port, ("GET", "/metrics", "")).decode()
     print(f"\n{excerpt(metrics)}\n")
     print(f"The shop      http://{HOST}:{port}/")
-    print(f"Its metrics   http://{HOST}:{metrics_port}/metrics   ({len(metrics.splitlines())} lines)")
+    print(
+        f"Its metrics   http://{HOST}:{metrics_port}/metrics   ({len(metrics.splitlines())} lines)"
+    )
     print("\nCustomers keep coming. Ctrl-C ends it.", flush=True)
 
 

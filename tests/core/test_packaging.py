@@ -128,7 +128,7 @@ def test_every_public_name_is_there_or_says_what_is_missing(name: str) -> None:
     module = importlib.import_module(name)
     public: list[str] = module.__all__
 
-    assert public == sorted(set(public))
+    assert len(public) == len(set(public))
     for attribute in public:
         resolve(module, attribute)
 

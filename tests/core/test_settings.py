@@ -117,7 +117,10 @@ def test_an_invalid_value_is_named_with_what_is_allowed(
 
 
 def test_a_secret_is_neither_shown_nor_quoted() -> None:
-    environ = {"REDIS_PASSWORD": "hunter2", "REDIS_URL": "redis://user:hunter2@cache:6380/1?a=hunter2"}
+    environ = {
+        "REDIS_PASSWORD": "hunter2",
+        "REDIS_URL": "redis://user:hunter2@cache:6380/1?a=hunter2",
+    }
 
     settings = Settings.from_environ(environ)
 
