@@ -61,7 +61,7 @@ def test_an_empty_environment_gives_the_promised_defaults() -> None:
 
 def test_an_empty_variable_is_one_that_is_not_set() -> None:
     """Container files often pass every variable, empty or not."""
-    assert Settings.from_environ({name: "" for name in variables()}) == Settings()
+    assert Settings.from_environ(dict.fromkeys(variables(), "")) == Settings()
 
 
 @pytest.mark.parametrize(
