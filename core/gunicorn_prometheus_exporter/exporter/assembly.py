@@ -1,0 +1,38 @@
+"""Puts together what the exporter serves, for the process in gunicorn and for the command line."""
+
+from __future__ import annotations
+
+import socket
+
+from gunicorn_prometheus_exporter.exporter.endpoint import Endpoint
+from gunicorn_prometheus_exporter.exporter.order import VolumeSpec
+from gunicorn_prometheus_exporter.exporter.server import Server
+from gunicorn_prometheus_exporter.exporter.source import MetricsSource
+from gunicorn_prometheus_exporter.settings import Settings
+from gunicorn_prometheus_exporter.storage.contract import Volume
+from gunicorn_prometheus_exporter.storage.files import FileVolume
+from gunicorn_prometheus_exporter.storage.memory import MemoryVolume
+
+
+def open_volume(spec: VolumeSpec) -> Volume:
+    """Return the volume that `spec` describes."""
+    if "memory_fd" in spec:
+        return MemoryVolume(spec["memory_fd"])
+    return FileVolume(spec["directory"])
+
+
+def build_server(
+    settings: Settings, spec: VolumeSpec, listener: socket.socket, title: str = ""
+) -> Server:
+    """Return the server of the metrics in the volume of `spec`, with everything it needs opened.
+
+    Raises SettingsError for TLS files that cannot be used.
+    """
+    tls = None
+    if settings.ssl_certfile:
+        # Here, because it costs memory that only TLS is worth.
+        from gunicorn_prometheus_exporter.exporter.tls import server_context
+
+        tls = server_context(settings)
+    endpoint = Endpoint(MetricsSource(open_volume(spec)), title=title)
+    return Server(listener, endpoint.respond, tls=tls)
