@@ -8,7 +8,7 @@ from django.core import checks
 from gunicorn_prometheus_django.checks import check_middleware, check_settings
 
 
-class PrometheusConfig(AppConfig):
+class PrometheusConfig(AppConfig):  # type: ignore[misc]
     """Registers the system checks and switches on what the settings ask for."""
 
     name = "gunicorn_prometheus_django"

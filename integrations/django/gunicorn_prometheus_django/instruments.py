@@ -74,20 +74,20 @@ class MigrationMetrics:
 
     def __init__(self) -> None:
         """Register the metrics; raise SettingsError where another package has them already."""
-        labels, mode = ("connection",), "mostrecent"
+        labels = ("connection",)
         # All workers look at the same tables: the one that looked last knows best.
         with _registering():
             self.applied = Gauge(
                 "django_migrations_applied_total",
                 "Migrations that are applied.",
                 labels,
-                multiprocess_mode=mode,
+                multiprocess_mode="mostrecent",
             )
             self.unapplied = Gauge(
                 "django_migrations_unapplied_total",
                 "Migrations that are not applied yet.",
                 labels,
-                multiprocess_mode=mode,
+                multiprocess_mode="mostrecent",
             )
 
 

@@ -59,4 +59,5 @@ def _resolve(path: str, urlconf: Any) -> ResolverMatch | None:
 def _adds_slash(response: HttpResponseBase, path: str) -> bool:
     if not 300 <= response.status_code < 400 or path.endswith("/"):
         return False
-    return urlsplit(response.headers.get("Location", "")).path.endswith("/")
+    target: str = response.headers.get("Location", "")
+    return urlsplit(target).path.endswith("/")
