@@ -7,7 +7,6 @@ is preloaded into the master may have done to `os` and `subprocess`: their versi
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from gunicorn_prometheus_exporter.exporter.order import BOOT, Order
+from gunicorn_prometheus_exporter.exporter.order import LOADER, Order, encode
 
 
 class ExporterChild:
@@ -83,8 +82,8 @@ def spawn(order: Order, uses: tuple[int, ...]) -> ExporterChild:
 
 
 def _execute(order: Order, fds: tuple[int, ...]) -> int:
-    arguments = [sys.executable or "", "-I", "-S", *_flags(), "-c", BOOT, _process_title(order)]
-    with _pipe_holding(json.dumps(order).encode()) as standard_input:
+    arguments = [sys.executable or "", "-I", "-S", *_flags(), "-c", LOADER, _process_title(order)]
+    with _pipe_holding(encode(order)) as standard_input:
         process = _popen()(
             arguments,
             stdin=standard_input,

@@ -110,12 +110,13 @@ class Connection:
         while True:
             while self._buffer.startswith((b"\r", b"\n")):
                 del self._buffer[:1]
-            if end := find_end(self._buffer, searched):
+            end = find_end(self._buffer, searched)
+            if (end or len(self._buffer)) > MAX_HEAD:
+                raise MalformedRequestError(431, "The request's headers are too large.")
+            if end:
                 head = bytes(self._buffer[:end])
                 del self._buffer[:end]
                 return parse_head(head)
-            if len(self._buffer) > MAX_HEAD:
-                raise MalformedRequestError(431, "The request's headers are too large.")
             searched = len(self._buffer)
             data = yield from self._perform(lambda: self.sock.recv(CHUNK), EVENT_READ, deadline)
             if not data:

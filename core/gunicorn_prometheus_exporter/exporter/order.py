@@ -6,10 +6,14 @@ environment.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from gunicorn_prometheus_exporter.settings import Settings
+
+LOADER = r"import sys; program, order = sys.stdin.buffer.read().split(b'\0'); exec(program)"
+"""What `python -c` is told, short enough to be read in a list of processes."""
 
 BOOT = """\
 import os, signal, sys
@@ -24,12 +28,12 @@ def leave(kind, error, traceback):
         os._exit(0)
 sys.excepthook = leave
 import json
-order = json.load(sys.stdin.buffer)
+order = json.loads(order)
 sys.path += order["sys_path"]
 from gunicorn_prometheus_exporter.exporter.process import run
 run(order)
 """
-"""The program of the exporter process, for `python -I -S -c`.
+"""The program of the exporter process; it stands before the order on standard input.
 
 It ends with status 0 whatever happens, because gunicorn < 26.1 shuts down when any child of its
 ends with 3 or 4, and logs an error for every other status.
@@ -57,6 +61,11 @@ class Order(TypedDict):
     settings: dict[str, Any]
     volume: VolumeSpec
     title: str
+
+
+def encode(order: Order) -> bytes:
+    """Return what the process reads on standard input."""
+    return BOOT.encode() + b"\0" + json.dumps(order).encode()
 
 
 def settings_from_json(values: Mapping[str, Any]) -> Settings:
