@@ -11,8 +11,6 @@ import pytest
 from gunicorn_prometheus_exporter.errors import PrometheusExporterError, SettingsError
 from gunicorn_prometheus_exporter.settings import DEFAULT_DURATION_BUCKETS, Settings
 
-README = Path(__file__).parents[2] / "README.md"
-
 USERS_TABLE = {
     "PROMETHEUS_METRICS_PORT": 9091,
     "PROMETHEUS_BIND_ADDRESS": "0.0.0.0",
@@ -31,24 +29,6 @@ USERS_TABLE = {
 def variables() -> dict[str, str]:
     """Return the field of each environment variable."""
     return {field.metadata["variable"]: field.name for field in fields(Settings)}
-
-
-def shown(default: object) -> str:
-    """Return a default as the README shows it."""
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, tuple):
-        return ", ".join(f"{bound:g}" for bound in default)
-    if isinstance(default, float) and default.is_integer():
-        return str(int(default))
-    return str(default) or "not set"
-
-
-def readme_rows(heading: str) -> list[list[str]]:
-    """Return the cells of each row of the table under `heading` in the README."""
-    section = README.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
-    return [[cell.strip().replace("`", "") for cell in row] for row in rows]
 
 
 def test_an_empty_environment_gives_the_promised_defaults() -> None:
@@ -163,11 +143,3 @@ def test_asking_for_client_certificates_needs_their_authority() -> None:
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(FrozenInstanceError):
         Settings().metrics_port = 1  # type: ignore[misc]
-
-
-def test_the_readme_lists_every_setting_with_its_default() -> None:
-    documented = {row[0]: row[1] for row in readme_rows("Settings")}
-
-    assert documented == {
-        field.metadata["variable"]: shown(field.default) for field in fields(Settings)
-    }
