@@ -1,0 +1,180 @@
+"""Records each request once: the only place that counts and measures.
+
+Everything on the request path is here: some lookups and additions to memory. Labels that were not
+seen before take a slower path once. A fault of ours is counted and logged once, and goes no further.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TypeVar
+
+from gunicorn_prometheus_exporter import metrics as m
+from gunicorn_prometheus_exporter.instruments import Histogram, Instruments
+from gunicorn_prometheus_exporter.limits import SeriesLimit
+from gunicorn_prometheus_exporter.paths import EndpointInference
+from gunicorn_prometheus_exporter.route import DEFAULT_POLICY, Policy, Route
+from gunicorn_prometheus_exporter.settings import Settings
+from gunicorn_prometheus_exporter.storage.store import Cell
+
+logger = logging.getLogger("gunicorn_prometheus_exporter")
+
+METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
+)
+OTHER_METHOD = "OTHER"
+CLIENT_CLOSED = 499
+"""The status of a request whose client went away before the answer was complete."""
+
+_T = TypeVar("_T")
+_V = TypeVar("_V")
+_Labels = tuple[tuple[str, str], ...]
+_Key = tuple[str, str, int, _Labels, Policy]
+
+
+@dataclass(slots=True)
+class _Endpoint:
+    """The cells that one combination of method, endpoint, status and extra labels writes to."""
+
+    requests: Cell
+    duration: Histogram
+
+
+class Recorder:
+    """Records the requests of this process under the worker id of its slot."""
+
+    def __init__(self, instruments: Instruments, settings: Settings, worker_id: str) -> None:
+        """Make the cells of this worker, so that they are exposed as 0 before the first request."""
+        worker = {"worker_id": worker_id}
+        self.worker_id = worker_id
+        self._instruments = instruments
+        self._buckets = settings.duration_buckets
+        self._requests = instruments.counter(m.WORKER_REQUESTS, worker)
+        self._duration = instruments.histogram(m.WORKER_DURATION, worker)
+        self._request_size = instruments.histogram(m.WORKER_REQUEST_SIZE, worker)
+        self._response_size = instruments.histogram(m.WORKER_RESPONSE_SIZE, worker)
+        self._in_progress = instruments.gauge(m.WORKER_IN_PROGRESS, worker)
+        self._errors = instruments.counter(m.RECORDER_ERRORS, {})
+        self._endpoints: dict[_Key, _Endpoint] = {}
+        self._exceptions: dict[tuple[str, str, str], tuple[Cell, Cell]] = {}
+        self._inference = EndpointInference(
+            _endpoints_in_use(instruments.limit),
+            settings.max_endpoints,
+            enabled=settings.infer_endpoints,
+        )
+        self._reported = False
+
+    def begin(self) -> float:
+        """Note that a request begins, and return when: pass it to `end()`."""
+        self._in_progress.add(1.0)
+        return perf_counter()
+
+    def end(
+        self,
+        started: float,
+        *,
+        method: str,
+        status: int,
+        path: str,
+        request_bytes: int,
+        response_bytes: int,
+        route: Route | None = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Record the request that began at `started`; never raises.
+
+        status: what the client was answered, 499 if it went away.
+        path: without query and deployment prefix; used if nobody named the route.
+        request_bytes, response_bytes: sizes of the bodies.
+        exception: what escaped from the application, if the route tells of none.
+        """
+        elapsed = perf_counter() - started
+        self._in_progress.add(-1.0)
+        try:
+            if route is None or not route.excluded:
+                self._record(
+                    elapsed, method, status, path, request_bytes, response_bytes, route, exception
+                )
+        except Exception:  # noqa: BLE001 - the one place: metrics never break a request
+            self._failed()
+
+    def _record(
+        self,
+        elapsed: float,
+        method: str,
+        status: int,
+        path: str,
+        request_bytes: int,
+        response_bytes: int,
+        route: Route | None,
+        exception: BaseException | None,
+    ) -> None:
+        self._requests.add(1.0)
+        self._duration.observe(elapsed)
+        self._request_size.observe(request_bytes)
+        self._response_size.observe(response_bytes)
+        if method not in METHODS:
+            method = OTHER_METHOD
+        endpoint, labels, policy = None, (), DEFAULT_POLICY
+        if route is not None:
+            endpoint, labels, policy = route.endpoint, route.labels, route.policy
+            exception = route.exception or exception
+        if endpoint is None:
+            endpoint = self._inference.endpoint(path, status)
+        key = (method, endpoint, status, labels, policy)
+        cells = self._endpoints.get(key) or self._new_endpoint(key)
+        cells.requests.add(1.0)
+        cells.duration.observe(elapsed)
+        if exception is not None:
+            self._count_exception(method, endpoint, type(exception).__name__)
+
+    def count_error(self, method: str, endpoint: str, error_type: str) -> None:
+        """Count an error that the worker itself answers; never raises."""
+        try:
+            labels = (self.worker_id, method, endpoint, error_type)
+            error = m.WORKER_ERROR_HANDLING
+            self._instruments.counter(error, error.labelled(*labels)).add(1.0)
+        except Exception:  # noqa: BLE001 - as in end()
+            self._failed()
+
+    def _new_endpoint(self, key: _Key) -> _Endpoint:
+        method, endpoint, status, extra, policy = key
+        shown = f"{status // 100}xx" if policy.group_status else str(status)
+        labels = {**dict(extra), "method": method, "endpoint": endpoint}
+        bounds = policy.buckets or self._buckets
+        cells = _Endpoint(
+            self._instruments.counter(m.REQUESTS, {**labels, "status": shown}),
+            self._instruments.histogram(m.REQUEST_DURATION, labels, bounds),
+        )
+        self._remember(self._endpoints, key, cells)
+        return cells
+
+    def _count_exception(self, method: str, endpoint: str, error_type: str) -> None:
+        key = (method, endpoint, error_type)
+        cells = self._exceptions.get(key)
+        if cells is None:
+            failed, exceptions = m.WORKER_FAILED_REQUESTS, m.REQUEST_EXCEPTIONS
+            cells = (
+                self._instruments.counter(failed, failed.labelled(self.worker_id, *key)),
+                self._instruments.counter(exceptions, exceptions.labelled(*key)),
+            )
+            self._remember(self._exceptions, key, cells)
+        for cell in cells:
+            cell.add(1.0)
+
+    def _remember(self, cache: dict[_T, _V], key: _T, cells: _V) -> None:
+        """Keep `cells` for the next request; what is beyond the cap on series is looked up again."""
+        if len(cache) < self._instruments.limit.maximum:
+            cache[key] = cells
+
+    def _failed(self) -> None:
+        self._errors.add(1.0)
+        if not self._reported:
+            self._reported = True
+            logger.exception("a request could not be recorded; this is reported once")
+
+
+def _endpoints_in_use(limit: SeriesLimit) -> set[str]:
+    return {dict(labels).get("endpoint", "") for labels in limit.known(m.REQUESTS.family)}

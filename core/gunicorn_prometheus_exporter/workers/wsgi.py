@@ -1,0 +1,155 @@
+"""Observes the requests of gunicorn's WSGI workers through its own request hooks.
+
+In the forked worker `pre_request` and `post_request` of its configuration are replaced by ours,
+which call the user's. gunicorn calls them exactly once for each parsed request, the second one after
+the last byte, with the exception in flight still to be seen.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from gunicorn_prometheus_exporter.recorder import CLIENT_CLOSED, Recorder
+from gunicorn_prometheus_exporter.route import ROUTE_KEY, UNMATCHED
+from gunicorn_prometheus_exporter.workers.observed import ObservedWorker
+
+_BODILESS = frozenset({204, 304})
+# What gunicorn's Worker.handle_error() answers, by the name of the exception; 400 to all others.
+_REJECTIONS = {
+    "UnsupportedTransferCoding": 501,
+    "ConfigurationProblem": 500,
+    "LimitRequestLine": 414,
+    "ExpectationFailed": 417,
+    "LimitRequestHeaders": 431,
+    "ForbiddenProxyRequest": 403,
+    "SSLError": 403,
+}
+
+
+class ObservedWSGIWorker(ObservedWorker):
+    """A mixin to put before any of gunicorn's workers that call a WSGI application."""
+
+    def observe(self) -> None:
+        """Put our request hooks before the user's, in this process's own configuration."""
+        recorder, cfg = self.recorder, self.cfg
+        pre, post = cfg.pre_request, cfg.post_request
+
+        def pre_request(worker: Any, req: Any) -> None:
+            req.prometheus_started = recorder.begin()
+            count_chunks(req)
+            pre(worker, req)
+
+        def post_request(worker: Any, req: Any, environ: Mapping[str, Any], resp: Any) -> None:
+            record(recorder, req, environ, resp, sys.exc_info()[1])
+            post(worker, req, environ, resp)
+
+        cfg.set("pre_request", pre_request)
+        cfg.set("post_request", post_request)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer an error; one that never became a request is counted here."""
+        if req is None:
+            name = type(exc).__name__
+            is_known = isinstance(exc, OSError) or type(exc).__module__.startswith("gunicorn.")
+            self.recorder.rejected(_REJECTIONS.get(name, 400) if is_known else 500, name)
+        super().handle_error(req, client, addr, exc)
+
+
+def record(
+    recorder: Recorder,
+    req: Any,
+    environ: Mapping[str, Any],
+    resp: Any,
+    error: BaseException | None,
+) -> None:
+    """Record the request that gunicorn is about to let go of."""
+    status, exception, escaped = outcome(resp, error)
+    recorder.end(
+        req.prometheus_started,
+        method=req.method,
+        status=status,
+        path=req.path,
+        request_bytes=_request_bytes(req, environ),
+        response_bytes=_response_bytes(req, resp, status),
+        route=environ.get(ROUTE_KEY),
+        exception=exception,
+        escaped=escaped,
+    )
+
+
+def outcome(resp: Any, error: BaseException | None) -> tuple[int, BaseException | None, bool]:
+    """Return the status the client got, what the application raised, and if the worker answered it."""
+    if error is None:
+        return resp.status_code, None, False
+    if isinstance(error, OSError) and is_client_gone(error):
+        return CLIENT_CLOSED, None, False
+    if resp is not None and resp.headers_sent:
+        # gunicorn raises StopIteration in place of what broke the response off
+        cause = error.__context__ if isinstance(error, StopIteration) else error
+        return resp.status_code, cause or error, False
+    return 500, error, True
+
+
+def is_client_gone(error: OSError) -> bool:
+    """Return whether `error` comes from the client's socket, not from the application's own work."""
+    if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN) or error.errno is None:
+        return _passed_gunicorn_io(error.__traceback__)
+    return False
+
+
+def _passed_gunicorn_io(traceback: TracebackType | None) -> bool:
+    """Return whether the innermost frame of gunicorn's is one that reads or writes the client."""
+    last = ""
+    while traceback is not None:
+        module = traceback.tb_frame.f_globals.get("__name__", "")
+        if module.startswith("gunicorn."):
+            last = module
+        traceback = traceback.tb_next
+    return last.startswith(("gunicorn.http", "gunicorn.util"))
+
+
+def _request_bytes(req: Any, environ: Mapping[str, Any]) -> int:
+    counted = getattr(req, "prometheus_chunks", None)
+    if counted is not None:
+        return int(counted.count)
+    length = environ.get("CONTENT_LENGTH")
+    return int(length) if length and length.isdecimal() else 0
+
+
+def _response_bytes(req: Any, resp: Any, status: int) -> int:
+    if resp is None:
+        return 0
+    if resp.sent:
+        return int(resp.sent)
+    sent_by_kernel = resp.headers_sent and req.method != "HEAD" and status not in _BODILESS
+    return int(resp.response_length or 0) if sent_by_kernel else 0
+
+
+class ChunkCounter:
+    """Counts the bytes of a request body whose length nobody announced."""
+
+    def __init__(self, reader: Any) -> None:
+        """Read through `reader`."""
+        self._reader = reader
+        self.count = 0
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes of the body."""
+        data: bytes = self._reader.read(size)
+        self.count += len(data)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+
+def count_chunks(req: Any) -> None:
+    """Count the bytes of the body of `req` as they are read, if it is chunked."""
+    body = getattr(req, "body", None)
+    reader = getattr(body, "reader", None)
+    if type(reader).__name__ == "ChunkedReader":
+        req.prometheus_chunks = body.reader = ChunkCounter(reader)
