@@ -17,7 +17,7 @@ GUNICORNS = 22.0.0 23.0.0 25.3.0
 .PHONY: help demo test lint bench clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
