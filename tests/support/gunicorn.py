@@ -24,7 +24,7 @@ from typing import Any
 
 from tests.support import http, versions
 from tests.support.http import Response
-from tests.support.processes import children, is_alive, live_processes, mapped_files, process
+from tests.support.processes import children, live_processes, mapped_files, process
 from tests.support.samples import Samples
 from tests.support.waiting import wait_until
 
@@ -83,6 +83,7 @@ class Gunicorn:
         self.env = self._environment(env or {}, gunicorn_version)
         self.command = self._command(app, config_file, args, python, script, bind)
         self.process: subprocess.Popen[bytes] | None = None
+        self.end_was_seen = False
         self._storage: set[Path] = set()
         self._workers = workers or 1
 
@@ -126,9 +127,11 @@ class Gunicorn:
     def wait_end(self, timeout: float = 30.0) -> int:
         """Wait until the first master has ended and return its exit status."""
         try:
-            return self._process.wait(timeout)
+            code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"gunicorn did not end within {timeout:g} s") from None
+        self.end_was_seen = True
+        return code
 
     def assert_nothing_left(self, timeout: float = 10.0) -> None:
         """Assert that no process of the session lives and no automatic directory stands."""
@@ -330,15 +333,17 @@ def running_gunicorn(
 ) -> Iterator[Gunicorn]:
     """Run a server for the length of the block; see `Gunicorn` for the options.
 
-    Where the test has not stopped it itself, it is stopped by SIGTERM at the end and must leave
-    nothing. The log is printed where anything failed.
+    Where the test has not seen its end, by `stop()` or `wait_end()`, it is stopped by SIGTERM; it
+    must still be alive then, end with status 0 and leave nothing. The log is printed where
+    anything failed.
     """
     server = Gunicorn(app, **options)
     try:
         server.start()
         yield server
-        if is_alive(server.master_pid):
-            server.stop()
+        if not server.end_was_seen:
+            code = server.stop()
+            assert code == 0, f"gunicorn ended with {code}"
     except BaseException:
         print(f"\n--- {' '.join(server.command)}\n{server.log_text()[-20000:]}\n---")
         raise
