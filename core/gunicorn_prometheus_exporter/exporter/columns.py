@@ -1,12 +1,10 @@
-"""Arithmetic on many samples at once: whole columns of cells instead of cell by cell.
-
-Column `k` of a set of samples holds the `k`-th cell of each of them. Sorted by their number of
-cells, the samples that have a `k`-th cell come first: no column is longer than the one before, no
-cell is visited in vain, and every loop over cells runs inside the interpreter's C code.
-"""
+"""Arithmetic on many samples at once, in loops that run inside the interpreter's C code."""
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +13,22 @@ from typing import Any
 Column = Callable[[Sequence[Any]], Sequence[Any]]
 """Picks certain items of a sequence."""
 
-Combine = Callable[[Any, Any], Any]
+Combine = Callable[[Sequence[float]], float]
+
+ABSENT = math.nan + 0
+"""The result for a gauge that was never set: this very object, which no other NaN is."""
+
+
+def exact_sum(values: Sequence[float]) -> float:
+    """Return the sum of `values`, rounded once.
+
+    It does not depend on their order and never falls while none of them does. Added one by one in
+    another order, fractions can give a slightly smaller sum, which Prometheus takes for a restart.
+    """
+    try:
+        return math.fsum(values)
+    except (ValueError, OverflowError):  # infinities of both signs, or too large a sum
+        return functools.reduce(operator.add, values)
 
 
 @dataclass(slots=True, eq=False)
@@ -34,60 +47,59 @@ def column(indices: Sequence[int]) -> Column:
     return operator.itemgetter(*indices)
 
 
-def _columns(rows: Sequence[Sequence[int]]) -> list[Column]:
-    """Return the columns of `rows`, which are sorted from the longest to the shortest."""
-    height = len(rows[0]) if rows else 0
-    return [column([row[k] for row in rows if len(row) > k]) for k in range(height)]
-
-
 class _Fold:
-    """Combines all cells of each row, from left to right."""
+    """Combines all cells of each row. Rows of the same length are done together, in their order."""
 
     def __init__(self, combine: Combine, rows: Sequence[Sequence[int]]) -> None:
         self._combine = combine
-        self._columns = _columns(rows)
+        self._groups = [
+            (length, column(list(itertools.chain.from_iterable(group))))
+            for length, group in itertools.groupby(rows, key=len)
+        ]
 
-    def __call__(self, cells: Sequence[float], results: list[Any]) -> None:
-        if not self._columns:
-            return
-        total = list(self._columns[0](cells))
-        for pick in self._columns[1:]:
-            part = pick(cells)
-            total[: len(part)] = map(self._combine, total, part)
-        results += total
+    def __call__(self, cells: Sequence[float], results: list[float]) -> None:
+        for length, pick in self._groups:
+            picked = pick(cells)
+            if length == 1:
+                results += picked
+            else:
+                results.extend(map(self._combine, zip(*[iter(picked)] * length, strict=True)))
 
 
 class _RunningSums:
-    """Replaces the results of each row by their running sums."""
+    """Replaces the results of each row by their running sums.
+
+    Column `k` holds the `k`-th value of each row. Rows come sorted from the longest to the
+    shortest, so that no column is longer than the one before.
+    """
 
     def __init__(self, rows: Sequence[Sequence[int]]) -> None:
-        self._columns = _columns(rows)
+        height = len(rows[0]) if rows else 0
+        self._columns = [column([row[k] for row in rows if len(row) > k]) for k in range(height)]
 
-    def __call__(self, cells: Sequence[float], results: list[Any]) -> None:
-        if not self._columns:
-            return
-        total = self._columns[0](results)
-        results += total
-        for pick in self._columns[1:]:
-            total = list(map(operator.add, total, pick(results)))
+    def __call__(self, cells: Sequence[float], results: list[float]) -> None:
+        total: Sequence[float] | None = None
+        for pick in self._columns:
+            part = pick(results)
+            total = part if total is None else list(map(operator.add, total, part))
             results += total
 
 
 class _Newest:
     """Takes of each row the cell that was set last: its timestamp stands in the next cell.
 
-    Where none was ever set, the result is None. Of several set at the same time the first is taken.
+    Where none was ever set, the result is `ABSENT`. Of several set at once the first is taken.
     """
 
     def __init__(self, rows: Sequence[Sequence[int]]) -> None:
         self._rows = rows
 
-    def __call__(self, cells: Sequence[float], results: list[Any]) -> None:
+    def __call__(self, cells: Sequence[float], results: list[float]) -> None:
         results.extend(self._newest(cells, row) for row in self._rows)
 
     @staticmethod
-    def _newest(cells: Sequence[float], row: Sequence[int]) -> float | None:
-        newest, value = 0.0, None
+    def _newest(cells: Sequence[float], row: Sequence[int]) -> float:
+        newest, value = 0.0, ABSENT
         for cell in row:
             if newest < cells[cell + 1]:
                 newest, value = cells[cell + 1], cells[cell]
@@ -109,7 +121,7 @@ class Program:
         self._place(ordered)
 
     def newest(self, values: Sequence[Merged]) -> None:
-        """Take the newest cell of each of `values`, or None; the cell after each is its time."""
+        """Take the cell of each of `values` that was set last; after each cell stands its time."""
         self._steps.append(_Newest([value.cells for value in values]))
         self._place(values)
 
@@ -120,9 +132,9 @@ class Program:
         for k in range(len(ordered[0]) if ordered else 0):
             self._place([row[k] for row in ordered if len(row) > k])
 
-    def run(self, cells: Sequence[float]) -> list[Any]:
-        """Return all results for `cells`: floats, and None where there is none."""
-        results: list[Any] = []
+    def run(self, cells: Sequence[float]) -> list[float]:
+        """Return all results for `cells`."""
+        results: list[float] = []
         for step in self._steps:
             step(cells, results)
         return results

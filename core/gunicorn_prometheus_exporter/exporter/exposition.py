@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Iterator, Sequence
-from typing import Any
 
+from gunicorn_prometheus_exporter.exporter.columns import ABSENT
 from gunicorn_prometheus_exporter.exporter.merge import Plan, plan_key, shown
 from gunicorn_prometheus_exporter.exporter.text import go_float, header, sample_prefix
 from gunicorn_prometheus_exporter.storage.blocks import Block
@@ -57,16 +57,17 @@ class _Page:
                 self._places.append(len(self._lines))
                 self._lines.append("")
                 self._prefixes.append(sample_prefix(line.sample, line.labels))
-        self._values: Sequence[Any] = [None] * len(self._places)
+        self._values: Sequence[float] = [ABSENT] * len(self._places)
 
-    def update(self, values: Sequence[Any]) -> None:
+    def update(self, values: Sequence[float]) -> None:
         """Render the lines whose value is not what it was."""
         lines, prefixes, places = self._lines, self._prefixes, self._places
         changed = map(operator.ne, values, self._values)
         for index in itertools.compress(range(len(values)), changed):
             value = values[index]
-            text = "" if value is None else f"{prefixes[index]}{go_float(value)}\n"
-            lines[places[index]] = text
+            # Most numbers need no further thought; a call for each would cost a tenth of a scrape.
+            text = repr(value) if -1e300 < value < 1e6 else go_float(value)
+            lines[places[index]] = f"{prefixes[index]}{text}\n" if value is not ABSENT else ""
         self._values = values
 
     def text(self, names: frozenset[str]) -> str:

@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from gunicorn_prometheus_exporter.exporter.columns import Merged, Program, column
+from gunicorn_prometheus_exporter.exporter.columns import (
+    Combine,
+    Merged,
+    Program,
+    column,
+    exact_sum,
+)
 from gunicorn_prometheus_exporter.exporter.text import go_float
 from gunicorn_prometheus_exporter.storage.blocks import Block, Layout, has_timestamps
 from gunicorn_prometheus_exporter.storage.contract import ARCHIVE
@@ -24,8 +29,8 @@ from gunicorn_prometheus_exporter.storage.layout import Series
 Labels = tuple[tuple[str, str], ...]
 PlanKey = tuple[tuple[Layout, str, str], ...]
 
-_COMBINE = {"min": min, "max": max}
-"""What merges two values of a gauge, by its mode; all others that are merged are added."""
+_COMBINE: Mapping[str, Combine] = {"sum": exact_sum, "min": min, "max": max}
+"""What merges the values of a gauge, by its mode. Those of other types are added."""
 
 
 class Line(NamedTuple):
@@ -94,8 +99,8 @@ class Plan:
         )
         self._order = column([value.position for found in lines.values() for _, value in found])
 
-    def values(self, blocks: Sequence[Block]) -> Sequence[Any]:
-        """Return the value of each line of all families; None for one that is not to be shown."""
+    def values(self, blocks: Sequence[Block]) -> Sequence[float]:
+        """Return the value of each line of all families; `ABSENT` for one that is not shown."""
         return self._order(self._program.run(_cells(blocks)))
 
 
@@ -171,7 +176,7 @@ def _exposed_labels(series: Series, block: Block) -> Labels:
 
 def _program(drafts: Iterable[_Draft]) -> Program:
     """Return the steps that compute all samples of `drafts`."""
-    by_mode: dict[str, list[Merged]] = {"sum": [], "min": [], "max": [], "mostrecent": []}
+    by_mode: dict[str, list[Merged]] = {mode: [] for mode in (*_COMBINE, "mostrecent")}
     histograms = []
     for draft in drafts:
         values = [value for group in draft.groups.values() for value in group.values()]
@@ -182,8 +187,8 @@ def _program(drafts: Iterable[_Draft]) -> Program:
         by_mode.get(mode, by_mode["sum"]).extend(values)
         histograms += [_in_order(group) for group in draft.groups.values() if group.buckets]
     program = Program()
-    for mode in ("sum", "min", "max"):
-        program.fold(_COMBINE.get(mode, operator.add), by_mode[mode])
+    for mode, combine in _COMBINE.items():
+        program.fold(combine, by_mode[mode])
     program.newest(by_mode["mostrecent"])
     program.running_sums(histograms)
     return program

@@ -12,24 +12,22 @@ from collections.abc import Iterable, Iterator
 
 _NOT_IN_METRIC_NAMES = re.compile(r"[^a-zA-Z0-9_:]|\A[0-9]")
 _NOT_IN_LABEL_NAMES = re.compile(r"[^a-zA-Z0-9_]|\A[0-9]")
+_NOT_FINITE = {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}
+_EXPONENTS = [f"e+{dot - 1:02d}" for dot in range(18)]
 _PLAIN = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _QUOTED = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 def go_float(value: float) -> str:
     """Return `value` as Go writes it, which goes over to exponents at a million."""
-    if -1e300 < value < 1e6:
-        return repr(value)
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
     text = repr(value)
-    dot = text.find(".")
-    if value < 0 or dot < 0:
+    if -math.inf < value < 1e6:
         return text
-    mantissa = f"{text[0]}.{text[1:dot]}{text[dot + 1 :]}".rstrip("0.")
-    return f"{mantissa}e+{dot - 1:02d}"
+    if 1e6 <= value < 1e16:
+        dot = text.index(".")
+        digits = f"{text[0]}.{text[1:dot]}{text[dot + 1 :]}"
+        return digits.rstrip("0.") + _EXPONENTS[dot]
+    return _NOT_FINITE.get(text, text)
 
 
 def sample_prefix(sample: str, labels: Iterable[tuple[str, str]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gunicorn_prometheus_exporter.storage.layout import Series
 
@@ -19,8 +20,7 @@ class Layout:
     series: tuple[Series, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """The values of all series of one arena at one moment.
 
     kind: one of `contract.KINDS`, which decides how values of several blocks are merged.

@@ -89,12 +89,12 @@ class Reader:
     def _read_arena(self, name: ArenaName) -> tuple[_Parsed, bytes]:
         if name.kind not in KINDS:
             raise CorruptArenaError(f"not a kind of metric: {name.kind}")
+        known = self._parsed.get(name)
         region = self._volume.open_arena(name)
         try:
-            identity, data = _read_region(region)
+            identity, data = _read_region(region, known.used if known else FIRST)
         finally:
             os.close(region.fd)
-        known = self._parsed.get(name)
         if known is None or not known.continues(identity, data):
             known = None
         elif known.used == len(data):
@@ -159,13 +159,18 @@ def _process_exists(pid: str) -> bool:
     return True
 
 
-def _read_region(region: Region) -> tuple[Identity, bytes]:
-    """Return the identity of the arena in `region`, and its bytes up to the last entry's end."""
+def _read_region(region: Region, expected: int) -> tuple[Identity, bytes]:
+    """Return the identity of the arena in `region`, and its bytes up to the last entry's end.
+
+    Done in one go if that is where it is `expected`.
+    """
     status = os.fstat(region.fd)
     size = min(region.limit, status.st_size - region.offset)
-    used, generation = read_head(os.pread(region.fd, FIRST, region.offset), size)
-    data = os.pread(region.fd, used, region.offset)
-    if len(data) < used:
+    data = os.pread(region.fd, expected, region.offset)
+    used, generation = read_head(data, size)
+    if used != len(data):
+        data = os.pread(region.fd, used, region.offset)
+    if len(data) != used:
         raise CorruptArenaError("it was cut off while being read")
     return (status.st_dev, status.st_ino, region.offset, generation), data
 
