@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -72,7 +72,7 @@ class AdapterSettings:
 
 def _patterns(value: Any) -> tuple[str, ...]:
     parts = value.split() if isinstance(value, str) else value
-    if not isinstance(parts, Iterable) or not all(isinstance(part, str) for part in (parts := list(parts))):
+    if not isinstance(parts, Collection) or not all(isinstance(part, str) for part in parts):
         raise ValueError("a list of paths or route templates")
     return tuple(parts)
 
