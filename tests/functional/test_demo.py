@@ -16,6 +16,7 @@ import pytest
 
 from tests.support import http
 from tests.support.processes import live_processes, mapped_files
+from tests.support.prometheus import running_prometheus
 from tests.support.samples import Samples
 from tests.support.waiting import wait_until
 
@@ -47,6 +48,11 @@ class Demo:
             return words in self.text()
 
         wait_until(printed, 60, repr(words))
+
+    def metrics_address(self) -> tuple[str, int]:
+        """Return where the demo says that its metrics are."""
+        host, port = re.findall(r"http://(\S+):(\d+)/metrics", self.text())[0]
+        return host, int(port)
 
     def servers(self) -> list[int]:
         """Return the pids of the shop's processes: all that descend from the demo."""
@@ -80,12 +86,20 @@ def test_it_shows_an_excerpt_and_where_to_look(demo: Demo) -> None:
     text = demo.text()
     assert re.search(r'^gunicorn_requests_total\{.*status="200".*\} \d+', text, re.MULTILINE)
     assert re.search(r'^shop_orders_total\{product="tea pot"\} 5.0', text, re.MULTILINE)
-    host, port = re.findall(r"http://(\S+):(\d+)/metrics", text)[0]
-    metrics = Samples(http.request((host, int(port)), "/metrics").text)
+    metrics = Samples(http.request(demo.metrics_address(), "/metrics").text)
     assert metrics.value("gunicorn_workers_target") == 2
     assert metrics.sum("gunicorn_requests_total", endpoint="/products/:id") > 0
     assert metrics.sum("gunicorn_request_exceptions_total", error_type="PaymentError") > 0
     assert metrics.sum("gunicorn_requests_total", endpoint="<unmatched>", status="404") > 0
+
+
+def test_a_real_prometheus_can_scrape_it(demo: Demo) -> None:
+    demo.wait_text("Ctrl-C ends it")
+
+    with running_prometheus(demo.metrics_address()) as prometheus:
+        prometheus.wait_value("up", 1)
+        prometheus.wait_value("gunicorn_workers", 2)
+        prometheus.wait_value("sum(rate(gunicorn_requests_total[30s])) > bool 0", 1)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
