@@ -27,17 +27,18 @@ def process_instruments() -> Instruments:
     """Return what the metrics of this process are written with, following it through forks."""
     global _instruments
     if _instruments is None:
-        maximum = _max_series()
+        # A wrong setting stops the start later on, when there is a log to say so.
+        maximum = lenient_settings().max_series
         _instruments = Instruments(process_store(), SeriesLimit(maximum))
     return _instruments
 
 
-def _max_series() -> int:
-    """Return the cap before the settings are checked: a wrong value stops the start later on."""
+def lenient_settings() -> Settings:
+    """Return the settings of the environment, or the defaults where they cannot be used."""
     try:
-        return Settings.from_environ(os.environ).max_series
+        return Settings.from_environ(os.environ)
     except SettingsError:
-        return Settings().max_series
+        return Settings()
 
 
 def install() -> None:

@@ -15,7 +15,7 @@ from gunicorn_prometheus_exporter import metrics as m
 from gunicorn_prometheus_exporter.instruments import Histogram, Instruments
 from gunicorn_prometheus_exporter.limits import SeriesLimit
 from gunicorn_prometheus_exporter.paths import EndpointInference
-from gunicorn_prometheus_exporter.route import DEFAULT_POLICY, Policy, Route
+from gunicorn_prometheus_exporter.route import DEFAULT_POLICY, UNMATCHED, Policy, Route
 from gunicorn_prometheus_exporter.settings import Settings
 from gunicorn_prometheus_exporter.storage.store import Cell
 
@@ -82,39 +82,49 @@ class Recorder:
         response_bytes: int,
         route: Route | None = None,
         exception: BaseException | None = None,
+        escaped: bool = False,
     ) -> None:
         """Record the request that began at `started`; never raises.
 
         status: what the client was answered, 499 if it went away.
         path: without query and deployment prefix; used if nobody named the route.
         request_bytes, response_bytes: sizes of the bodies.
-        exception: what escaped from the application, if the route tells of none.
+        exception: what the application raised, if the route tells of nothing.
+        escaped: no framework answered it, so the worker did.
         """
         elapsed = perf_counter() - started
         self._in_progress.add(-1.0)
         try:
             if route is None or not route.excluded:
-                self._record(
-                    elapsed, method, status, path, request_bytes, response_bytes, route, exception
-                )
+                self._requests.add(1.0)
+                self._duration.observe(elapsed)
+                self._request_size.observe(request_bytes)
+                self._response_size.observe(response_bytes)
+                self._name(elapsed, method, status, path, route, exception, escaped)
         except Exception:  # noqa: BLE001 - the one place: metrics never break a request
             self._failed()
 
-    def _record(
+    def rejected(self, status: int, error_type: str) -> None:
+        """Record that the worker refused, with `status`, what never became a request."""
+        try:
+            self._requests.add(1.0)
+            key = (OTHER_METHOD, UNMATCHED, status, (), DEFAULT_POLICY)
+            self._cells(key).requests.add(1.0)
+            self._count_error(OTHER_METHOD, UNMATCHED, error_type)
+        except Exception:  # noqa: BLE001 - as in end()
+            self._failed()
+
+    def _name(
         self,
         elapsed: float,
         method: str,
         status: int,
         path: str,
-        request_bytes: int,
-        response_bytes: int,
         route: Route | None,
         exception: BaseException | None,
+        escaped: bool,
     ) -> None:
-        self._requests.add(1.0)
-        self._duration.observe(elapsed)
-        self._request_size.observe(request_bytes)
-        self._response_size.observe(response_bytes)
+        """Record a request under its endpoint."""
         if method not in METHODS:
             method = OTHER_METHOD
         endpoint, labels, policy = None, (), DEFAULT_POLICY
@@ -123,21 +133,21 @@ class Recorder:
             exception = route.exception or exception
         if endpoint is None:
             endpoint = self._inference.endpoint(path, status)
-        key = (method, endpoint, status, labels, policy)
-        cells = self._endpoints.get(key) or self._new_endpoint(key)
+        cells = self._cells((method, endpoint, status, labels, policy))
         cells.requests.add(1.0)
         cells.duration.observe(elapsed)
         if exception is not None:
             self._count_exception(method, endpoint, type(exception).__name__)
+            if escaped:
+                self._count_error(method, endpoint, type(exception).__name__)
 
-    def count_error(self, method: str, endpoint: str, error_type: str) -> None:
-        """Count an error that the worker itself answers; never raises."""
-        try:
-            labels = (self.worker_id, method, endpoint, error_type)
-            error = m.WORKER_ERROR_HANDLING
-            self._instruments.counter(error, error.labelled(*labels)).add(1.0)
-        except Exception:  # noqa: BLE001 - as in end()
-            self._failed()
+    def _cells(self, key: _Key) -> _Endpoint:
+        return self._endpoints.get(key) or self._new_endpoint(key)
+
+    def _count_error(self, method: str, endpoint: str, error_type: str) -> None:
+        error = m.WORKER_ERROR_HANDLING
+        labels = error.labelled(self.worker_id, method, endpoint, error_type)
+        self._instruments.counter(error, labels).add(1.0)
 
     def _new_endpoint(self, key: _Key) -> _Endpoint:
         method, endpoint, status, extra, policy = key
@@ -178,3 +188,24 @@ class Recorder:
 
 def _endpoints_in_use(limit: SeriesLimit) -> set[str]:
     return {dict(labels).get("endpoint", "") for labels in limit.known(m.REQUESTS.family)}
+
+
+_serving: Recorder | None = None
+
+
+def serve_with(recorder: Recorder) -> None:
+    """Let adapters know that a worker of ours records the requests of this process."""
+    global _serving
+    _serving = recorder
+
+
+def under_worker() -> bool:
+    """Return whether a worker of ours serves this process, so that adapters only name requests."""
+    return _serving is not None
+
+
+def local_recorder() -> Recorder:
+    """Return this process's own recorder, for adapters in a process that no worker of ours serves."""
+    from gunicorn_prometheus_exporter.inprocess import local_metrics
+
+    return local_metrics().recorder

@@ -89,17 +89,17 @@ def metrics_made_too_early() -> list[str]:
     if "prometheus_client" not in sys.modules:
         return []
     from prometheus_client import REGISTRY, values
+    from prometheus_client.metrics import MetricWrapperBase
 
-    collectors = set(REGISTRY._collector_to_names)
     return sorted(
-        names[0]
-        for collector in collectors
-        if _holds(collector, values.MutexValue) and (names := REGISTRY._collector_to_names[collector])
+        collector._name
+        for collector in set(REGISTRY._collector_to_names)
+        if isinstance(collector, MetricWrapperBase) and _holds(collector, values.MutexValue)
     )
 
 
-def _holds(collector: object, value_class: type) -> bool:
-    if any(isinstance(value, value_class) for value in vars(collector).values()):
+def _holds(metric: Any, value_class: type) -> bool:
+    if any(isinstance(value, value_class) for value in vars(metric).values()):
         return True
-    children = vars(collector).get("_metrics") or {}
-    return any(_holds(child, value_class) for child in children.values())
+    children = vars(metric).get("_metrics", {}).values()
+    return any(_holds(child, value_class) for child in children)

@@ -16,9 +16,10 @@ from gunicorn_prometheus_exporter.storage.memory import MemoryVolume
 
 def open_volume(spec: VolumeSpec) -> Volume:
     """Return the volume that `spec` describes."""
-    if "memory_fd" in spec:
-        return MemoryVolume(spec["memory_fd"])
-    return FileVolume(spec["directory"])
+    memory_fd = spec.get("memory_fd")
+    if isinstance(memory_fd, int):
+        return MemoryVolume(memory_fd)
+    return FileVolume(str(spec["directory"]))
 
 
 def build_server(

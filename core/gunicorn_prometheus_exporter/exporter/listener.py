@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 
 BACKLOG = 128
@@ -79,3 +80,9 @@ def metrics_url(listener: socket.socket, host: str, *, tls: bool) -> str:
     name = _bare(host)
     authority = f"[{name}]" if ":" in name else name
     return f"{'https' if tls else 'http'}://{authority}:{listener.getsockname()[1]}/metrics"
+
+
+def describe(error: OSError) -> str:
+    """Return what the system says, without what `socket.create_server` adds to it."""
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else str(error.strerror or error)

@@ -40,11 +40,8 @@ ends with 3 or 4, and logs an error for every other status.
 """
 
 
-class VolumeSpec(TypedDict, total=False):
-    """Where the metrics are: in a directory, or in a memory file that is inherited."""
-
-    directory: str
-    memory_fd: int
+VolumeSpec = Mapping[str, object]
+"""Where the metrics are: `{"directory": path}`, or `{"memory_fd": fd}` which is inherited."""
 
 
 class Order(TypedDict):

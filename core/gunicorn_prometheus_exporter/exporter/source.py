@@ -21,13 +21,16 @@ class MetricsSource:
     Safe to be called by several threads, which take turns.
     """
 
-    def __init__(self, volume: Volume) -> None:
-        """Prepare to read; nothing is opened before the first scrape."""
+    def __init__(self, volume: Volume, *, sample_workers: bool = True) -> None:
+        """Prepare to read; nothing is opened before the first scrape.
+
+        sample_workers: sample the worker processes too, which only one reader of a volume may do.
+        """
         self.self_metrics = SelfMetrics()
         self.providers: list[BlockProvider] = []
         """Called at each scrape for further blocks; they must not raise."""
         self._reader = Reader(volume)
-        self._workers = WorkerSampler(volume)
+        self._workers = WorkerSampler(volume) if sample_workers else None
         self._exposition = Exposition()
         self._lock = threading.Lock()
 
@@ -46,8 +49,6 @@ class MetricsSource:
 
     def _local_blocks(self) -> list[Block]:
         blocks = self._reader.read()
-        return [
-            *blocks,
-            *self._workers.blocks(),
-            *self.self_metrics.blocks(self._reader.skipped),
-        ]
+        if self._workers is not None:
+            blocks += self._workers.blocks()
+        return blocks + self.self_metrics.blocks(self._reader.skipped)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gunicorn_prometheus_exporter.exporter.child import ExporterChild, spawn
-from gunicorn_prometheus_exporter.exporter.listener import adopt, listen, metrics_url
+from gunicorn_prometheus_exporter.exporter.listener import adopt, describe, listen, metrics_url
 from gunicorn_prometheus_exporter.exporter.order import Order, VolumeSpec
 from gunicorn_prometheus_exporter.settings import Settings
 
@@ -212,7 +212,7 @@ class ExporterSupervisor:
                 "PROMETHEUS_METRICS_PORT sets another port.",
                 self._settings.bind_address,
                 self._settings.metrics_port,
-                error.strerror or error,
+                describe(error),
                 MAX_DELAY,
             )
 
@@ -246,7 +246,8 @@ class ExporterSupervisor:
         )
 
     def _spawn(self, listener: socket.socket) -> None:
-        memory = (self._volume["memory_fd"],) if "memory_fd" in self._volume else ()
+        memory_fd = self._volume.get("memory_fd")
+        memory = (memory_fd,) if isinstance(memory_fd, int) else ()
         try:
             self._child = spawn(self._order(listener), (listener.fileno(), *memory))
         except OSError as error:
@@ -266,7 +267,7 @@ class ExporterSupervisor:
             "uid": self._uid,
             "gid": self._gid,
             "settings": asdict(self._settings),
-            "volume": self._volume,
+            "volume": dict(self._volume),
             "title": self._title,
         }
 

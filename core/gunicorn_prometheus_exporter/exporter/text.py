@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 _NOT_IN_METRIC_NAMES = re.compile(r"[^a-zA-Z0-9_:]|\A[0-9]")
 _NOT_IN_LABEL_NAMES = re.compile(r"[^a-zA-Z0-9_]|\A[0-9]")
+_RESERVED = re.compile(r"\A(_*__|\Z)")
 _NOT_FINITE = {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}
 _EXPONENTS = [f"e+{dot - 1:02d}" for dot in range(18)]
 _PLAIN = str.maketrans({"\\": r"\\", "\n": r"\n"})
@@ -52,7 +53,7 @@ def metric_name(name: str) -> str:
 def _escaped(labels: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     taken = set()
     for name, value in sorted(labels):
-        exposed = _NOT_IN_LABEL_NAMES.sub("_", name) or "_"
+        exposed = _RESERVED.sub("_", _NOT_IN_LABEL_NAMES.sub("_", name))
         while exposed in taken:  # two names that differ in what was replaced
             exposed += "_"
         taken.add(exposed)

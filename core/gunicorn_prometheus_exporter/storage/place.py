@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -24,6 +25,7 @@ AUTO_PREFIX = "gunicorn-prometheus-"
 
 _TMPFS = "/dev/shm"
 _RUN_LOCK = "run.lock"
+_PATIENCE = 2.0
 _OURS = re.compile(r"slot-.*\.lock|run\.lock|\.new-.*|(counter|histogram|summary|gauge_[a-z]+)_.*\.db")
 
 
@@ -44,6 +46,9 @@ class Place(Protocol):
     def close(self) -> None:
         """Leave, and remove what nobody else uses any more."""
 
+    def close_in_child(self) -> None:
+        """Let go of what only the master holds, in a forked worker."""
+
 
 class DirectoryPlace:
     """A directory that every gunicorn using it holds a shared lock on."""
@@ -59,8 +64,11 @@ class DirectoryPlace:
         self._lock = self._enter()
         if try_lock(self._lock):
             _remove_leftovers(self.volume)
-        if not try_lock(self._lock, shared=True):
-            raise StorageError(f"{path}: another gunicorn is just leaving it; start again.")
+        deadline = time.monotonic() + _PATIENCE
+        while not try_lock(self._lock, shared=True):  # another gunicorn is just starting or leaving
+            if time.monotonic() > deadline:
+                raise StorageError(f"{path}: its {_RUN_LOCK} is held by another process.")
+            time.sleep(0.01)
 
     @classmethod
     def configured(cls, path: str) -> DirectoryPlace:
@@ -79,10 +87,17 @@ class DirectoryPlace:
         parent = _TMPFS if usable else tempfile.gettempdir()
         _remove_stale_directories(parent)
         try:
-            path = tempfile.mkdtemp(prefix=AUTO_PREFIX, dir=parent)
+            # Hidden until its lock is held, or the next gunicorn to start would take it for stale.
+            hidden = tempfile.mkdtemp(prefix="." + AUTO_PREFIX, dir=parent)
+            place = cls(hidden, is_auto=True)
+            place._rename(os.path.join(parent, os.path.basename(hidden)[1:]))
         except OSError as error:
             raise _unusable(parent, error) from error
-        return cls(path, is_auto=True)
+        return place
+
+    def _rename(self, path: str) -> None:
+        os.rename(self.path, path)
+        self.path = self.volume.path = path
 
     def _enter(self) -> Region:
         try:
@@ -94,8 +109,8 @@ class DirectoryPlace:
         return Region(lock, 0, 1)
 
     def spec(self) -> Mapping[str, object]:
-        """Return the path under the key `directory`."""
-        return {"directory": self.path}
+        """Return the path, and whether it goes away with the last gunicorn that uses it."""
+        return {"directory": self.path, "is_auto": self.is_auto}
 
     def inheritable_fds(self) -> tuple[int, ...]:
         """Return none: the path is enough."""
@@ -221,7 +236,7 @@ def _remove_stale_directories(parent: str) -> None:
     """Delete our own users' automatic directories whose gunicorn was killed."""
     for entry in os.scandir(parent):
         if entry.name.startswith(AUTO_PREFIX) and entry.is_dir(follow_symlinks=False):
-            if entry.stat(follow_symlinks=False).st_uid in (os.geteuid(),) or os.geteuid() == 0:
+            if os.geteuid() in (0, entry.stat(follow_symlinks=False).st_uid):
                 _remove_if_stale(entry.path)
 
 

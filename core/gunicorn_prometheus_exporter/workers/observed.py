@@ -97,7 +97,7 @@ class ObservedWorker(_Worker):
         instruments = bootstrap.process_instruments()
         master = self.prometheus
         if master is None:
-            return Recorder(instruments, bootstrap.fallback_settings(), "none")
+            return Recorder(instruments, bootstrap.lenient_settings(), "none")
         try:
             slot = master.attach_worker(self.age)
         except (OSError, StorageError) as error:
