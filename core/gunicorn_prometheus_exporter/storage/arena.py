@@ -15,6 +15,7 @@ from gunicorn_prometheus_exporter.storage.layout import (
     entries,
     read_used,
 )
+from gunicorn_prometheus_exporter.storage.space import reserve
 
 At = tuple[memoryview, int]
 """Where a value is: a view of doubles and an index in it. The timestamp is the next double."""
