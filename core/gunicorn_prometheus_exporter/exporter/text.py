@@ -55,7 +55,7 @@ def _escaped(labels: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for name, value in sorted(labels):
         exposed = _RESERVED.sub("_", _NOT_IN_LABEL_NAMES.sub("_", name))
         while exposed in taken:  # two names that differ in what was replaced
-            exposed += "_"
+            exposed += "1"
         taken.add(exposed)
         yield exposed, _encodable(value).translate(_QUOTED)
 
