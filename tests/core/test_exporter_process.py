@@ -121,7 +121,7 @@ def an_order(**changes: object) -> Order:
     order: Order = {
         "sys_path": [str(CORE)],
         "listener_fd": -1,
-        "life_fd": -1,
+        "fds": [],
         "parent": os.getpid(),
         "uid": os.geteuid(),
         "gid": os.getegid(),
@@ -136,7 +136,8 @@ def an_order(**changes: object) -> Order:
 def started(order: Order) -> Iterator[ExporterChild]:
     """Yield a process that carries out `order` on a socket of its own."""
     with listen("127.0.0.1", 0) as listener:
-        child = spawn({**order, "listener_fd": listener.fileno()}, (listener.fileno(),))
+        fd = listener.fileno()
+        child = spawn({**order, "listener_fd": fd, "fds": [fd]})
         try:
             yield child
         finally:
@@ -217,6 +218,15 @@ def test_it_leaves_even_if_the_kernel_does_not_tell_it(tmp_path: Path) -> None:
 
 def test_it_serves_a_master_without_standard_streams(tmp_path: Path) -> None:
     with a_master(tmp_path, "--without-streams") as (_, _, port):
+        assert http.request(("127.0.0.1", port), "/metrics").status == 200
+
+
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_it_serves_a_master_that_an_application_has_patched(tmp_path: Path, library: str) -> None:
+    """With preload_app the application's monkey_patch() reaches the master too."""
+    with a_master(tmp_path, f"--patched-by-{library}") as (_, exporter, port):
+        os.kill(exporter, signal.SIGKILL)
+
         assert http.request(("127.0.0.1", port), "/metrics").status == 200
 
 

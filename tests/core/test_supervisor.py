@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -264,14 +263,6 @@ def test_stopping_kills_a_process_that_hangs(tmp_path: Path) -> None:
 
     assert time.monotonic() - started < 4
     assert not os.path.exists(f"/proc/{pid}")
-
-
-def test_subprocess_keeps_no_record_of_the_process(tmp_path: Path) -> None:
-    """It would warn that the process still runs, and reap it at a time of its own choosing."""
-    with exporting(tmp_path):
-        gc.collect()
-
-        assert subprocess._active == []  # type: ignore[attr-defined]
 
 
 def test_another_port_is_moved_to(tmp_path: Path) -> None:

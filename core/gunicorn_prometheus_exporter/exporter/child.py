@@ -1,19 +1,21 @@
 """The exporter process as its parent sees it: started, alive, asked to leave, gone.
 
-Nothing here waits, and nothing here may be patched by gevent or eventlet, which an application that
-is preloaded into the master may have done to `os` and `subprocess`: their versions wait in a hub.
+Nothing here waits, not even in a master whose `os`, `subprocess`, `select` and `socket` a preloaded
+application has let gevent or eventlet patch: their versions wait in an event loop of their own, or
+take SIGCHLD from gunicorn. What is used here is what they leave alone.
 """
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import signal
-import subprocess
 import sys
 import time
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import cast
 
 from gunicorn_prometheus_exporter.exporter.order import LOADER, Order, encode
 
@@ -65,14 +67,13 @@ class ExporterChild:
         self._life.close()
 
 
-def spawn(order: Order, uses: tuple[int, ...]) -> ExporterChild:
-    """Start the process that carries out `order` with the descriptors `uses`; raises OSError."""
-    life, life_write = os.pipe()
+def spawn(order: Order) -> ExporterChild:
+    """Start the process that carries out `order`, with the descriptors in it; raises OSError."""
+    life, life_write = _pipe()
     reader = io.FileIO(life)
     try:
         os.set_blocking(life, False)
-        order = {**order, "life_fd": life_write}
-        pid = _execute(order, (*uses, life_write))
+        pid = _execute({**order, "fds": [*order["fds"], life_write]})
     except OSError:
         reader.close()
         raise
@@ -81,34 +82,68 @@ def spawn(order: Order, uses: tuple[int, ...]) -> ExporterChild:
     return ExporterChild(pid, reader)
 
 
-def _execute(order: Order, fds: tuple[int, ...]) -> int:
-    arguments = [sys.executable or "", "-I", "-S", *_flags(), "-c", LOADER, _process_title(order)]
-    with _pipe_holding(encode(order)) as standard_input:
-        process = _popen()(
-            arguments,
-            stdin=standard_input,
-            stdout=subprocess.DEVNULL,
-            stderr=None if _is_open(2) else subprocess.DEVNULL,
-            close_fds=True,
-            pass_fds=fds,
-        )
-    # We reap it ourselves; without a status subprocess would keep it on a list of its own.
-    process.returncode = 0
-    return int(process.pid)
+def _execute(order: Order) -> int:
+    program = sys.executable or ""
+    title = f"gunicorn: metrics exporter [{order['title']}]"  # not read; it is for `ps`
+    bytecode = ["-B"] if sys.dont_write_bytecode else []
+    arguments = [program, "-I", "-S", *bytecode, "-c", LOADER, title]
+    with _pipe_holding(encode(order)) as standard_input, _inheritable(order["fds"]):
+        actions = [(os.POSIX_SPAWN_DUP2, standard_input.fileno(), 0), *_output_streams()]
+        return _posix_spawn()(program, arguments, os.environ, file_actions=actions, setsigmask=())
 
 
-def _flags() -> list[str]:
-    return ["-B"] if sys.dont_write_bytecode else []
+def _posix_spawn() -> Callable[..., int]:
+    """Return the system's own way to start a process.
+
+    It runs no code of ours between fork and exec, copies no memory, and is no parent that waits.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    spawn = monkey.get_original("os", "posix_spawn") if monkey else os.posix_spawn
+    return cast("Callable[..., int]", spawn)
 
 
-def _process_title(order: Order) -> str:
-    """Return the argument by which `ps` shows what the process is; it is not read."""
-    return f"gunicorn: metrics exporter [{order['title']}]"
+def _output_streams() -> list[tuple[int, int, str, int, int]]:
+    """Return what silences standard output, and standard error too where that is none."""
+    silenced = [1] if _is_stream(2) else [1, 2]
+    return [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in silenced]
+
+
+def _is_stream(fd: int) -> bool:
+    """Return whether `fd` is open, and not as a file of Python's under a free number."""
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
+
+
+@contextmanager
+def _inheritable(fds: Sequence[int]) -> Iterator[None]:
+    before = [os.get_inheritable(fd) for fd in fds]
+    try:
+        for fd in fds:
+            os.set_inheritable(fd, True)
+        yield
+    finally:
+        for fd, was_inheritable in zip(fds, before, strict=True):
+            os.set_inheritable(fd, was_inheritable)
+
+
+def _pipe() -> tuple[int, int]:
+    """Return the ends of a pipe, whose numbers no standard stream of a child will replace."""
+    ends = os.pipe()
+    if min(ends) > 2:
+        return ends
+    try:
+        read_end, write_end = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in ends)
+    finally:
+        os.close(ends[0])
+        os.close(ends[1])
+    return read_end, write_end
 
 
 def _pipe_holding(data: bytes) -> io.FileIO:
     """Return the read end of a pipe with `data` in it; raises BlockingIOError if it is too long."""
-    read_end, write_end = os.pipe()
+    read_end, write_end = _pipe()
     reader = io.FileIO(read_end)
     with io.FileIO(write_end, "w") as writer:
         os.set_blocking(write_end, False)
@@ -116,16 +151,3 @@ def _pipe_holding(data: bytes) -> io.FileIO:
             reader.close()
             raise BlockingIOError("the order to the metrics process is longer than a pipe holds")
     return reader
-
-
-def _popen() -> Any:
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey.get_original("subprocess", "Popen") if monkey else subprocess.Popen
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True

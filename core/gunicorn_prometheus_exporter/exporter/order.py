@@ -50,8 +50,8 @@ class Order(TypedDict):
     sys_path: list[str]
     """Where modules are found that are not in the standard library."""
     listener_fd: int
-    life_fd: int
-    """The end of a pipe that only the process holds: its parent sees when it closes."""
+    fds: list[int]
+    """Every descriptor that the process keeps, one of which only tells its parent that it lives."""
     parent: int
     uid: int
     gid: int

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import NoReturn
 
@@ -21,10 +22,13 @@ from gunicorn_prometheus_exporter.exporter.order import Order, settings_from_jso
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _PARENT_SECONDS = 1.0
+_MAX_FD = 4096
+"""How many descriptors are looked at where the system does not list them."""
 
 
 def run(order: Order) -> NoReturn:
     """Serve until told to stop, or until the parent is gone."""
+    close_others(order["fds"])
     listener = socket.socket(fileno=order["listener_fd"])
     settings = settings_from_json(order["settings"])
     server = build_server(settings, order["volume"], listener, order["title"])
@@ -33,6 +37,21 @@ def run(order: Order) -> NoReturn:
     leave_with_parent(order["parent"])
     server.run()
     os._exit(0)
+
+
+def close_others(keep: Collection[int]) -> None:
+    """Close every descriptor but the standard streams and those in `keep`.
+
+    The listeners of gunicorn are inheritable; a copy would keep the application's port half open.
+    """
+    try:
+        candidates = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:
+        candidates = list(range(_MAX_FD))
+    for fd in candidates:
+        if fd > 2 and fd not in keep:
+            with suppress(OSError):
+                os.close(fd)
 
 
 def drop_privileges(uid: int, gid: int) -> None:

@@ -246,10 +246,8 @@ class ExporterSupervisor:
         )
 
     def _spawn(self, listener: socket.socket) -> None:
-        memory_fd = self._volume.get("memory_fd")
-        memory = (memory_fd,) if isinstance(memory_fd, int) else ()
         try:
-            self._child = spawn(self._order(listener), (listener.fileno(), *memory))
+            self._child = spawn(self._order(listener))
         except OSError as error:
             delay = self._spawning.postpone()
             self._log.warning(
@@ -259,10 +257,11 @@ class ExporterSupervisor:
             )
 
     def _order(self, listener: socket.socket) -> Order:
+        memory_fd = self._volume.get("memory_fd")
         return {
             "sys_path": _import_path(),
             "listener_fd": listener.fileno(),
-            "life_fd": -1,
+            "fds": [listener.fileno(), *([memory_fd] if isinstance(memory_fd, int) else [])],
             "parent": os.getpid(),
             "uid": self._uid,
             "gid": self._gid,
