@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     )
     from gunicorn_prometheus_exporter.route import ROUTE_KEY, UNMATCHED, Policy, Route, route_of
     from gunicorn_prometheus_exporter.settings import Settings
+    from gunicorn_prometheus_exporter.workers.asgi import PrometheusASGIWorker
+    from gunicorn_prometheus_exporter.workers.eventlet import PrometheusEventletWorker
+    from gunicorn_prometheus_exporter.workers.gevent import PrometheusGeventWorker
     from gunicorn_prometheus_exporter.workers.sync import PrometheusWorker
+    from gunicorn_prometheus_exporter.workers.thread import PrometheusThreadWorker
+    from gunicorn_prometheus_exporter.workers.uvicorn import PrometheusUvicornWorker
 
 __version__ = "1.0.0"
 
@@ -42,7 +47,12 @@ __all__ = [
     "UNMATCHED",
     "MissingDependencyError",
     "Policy",
+    "PrometheusASGIWorker",
+    "PrometheusEventletWorker",
     "PrometheusExporterError",
+    "PrometheusGeventWorker",
+    "PrometheusThreadWorker",
+    "PrometheusUvicornWorker",
     "PrometheusWorker",
     "Route",
     "Settings",

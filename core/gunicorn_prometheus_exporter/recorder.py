@@ -104,6 +104,22 @@ class Recorder:
         except Exception:  # noqa: BLE001 - the one place: metrics never break a request
             self._failed()
 
+    def abandon(self) -> None:
+        """Forget the request that began last: it turned out to be something else."""
+        self._in_progress.add(-1.0)
+
+    def raised(
+        self, method: str, status: int, path: str, route: Route, exception: BaseException
+    ) -> None:
+        """Count what the application raised after its answer, whose end() was called; never raises."""
+        try:
+            if not route.excluded and route.exception is None:
+                method = method if method in METHODS else OTHER_METHOD
+                endpoint = route.endpoint or self._inference.endpoint(path, status)
+                self._count_exception(method, endpoint, type(exception).__name__)
+        except Exception:  # noqa: BLE001 - as in end()
+            self._failed()
+
     def rejected(self, status: int, error_type: str) -> None:
         """Record that the worker refused, with `status`, what never became a request."""
         try:

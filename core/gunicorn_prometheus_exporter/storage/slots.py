@@ -43,6 +43,8 @@ class Slot:
 
     def release(self) -> None:
         """Let go of the slot in this process. A forked child must, or the lock outlives its owner."""
+        # The mapping holds a duplicate of the descriptor, and with it the lock.
+        self.header.close()
         os.close(self._lock.fd)
 
 

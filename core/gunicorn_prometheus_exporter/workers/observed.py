@@ -76,12 +76,12 @@ class ObservedWorker(_Worker):
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         """Stop gracefully (SIGTERM)."""
-        self._leave(Word.SIGTERM, State.QUITTING)
+        self.leave(Word.SIGTERM, State.QUITTING)
         super().handle_exit(sig, frame)
 
     def handle_quit(self, sig: Any, frame: Any) -> None:
         """Stop quickly (SIGQUIT, SIGINT)."""
-        self._leave(Word.SIGQUIT, State.QUITTING)
+        self.leave(Word.SIGQUIT, State.QUITTING)
         super().handle_quit(sig, frame)
 
     def handle_abort(self, sig: Any, frame: Any) -> None:
@@ -89,7 +89,8 @@ class ObservedWorker(_Worker):
         self.enter(State.ABORTING)
         super().handle_abort(sig, frame)
 
-    def _leave(self, word: Word, state: State) -> None:
+    def leave(self, word: Word, state: State) -> None:
+        """Say to the master, and show, that this worker is about to end."""
         self.page.say(word)
         self.enter(state)
 

@@ -17,6 +17,7 @@ from gunicorn_prometheus_exporter.recorder import CLIENT_CLOSED, Recorder
 from gunicorn_prometheus_exporter.route import ROUTE_KEY, UNMATCHED
 from gunicorn_prometheus_exporter.workers.observed import ObservedWorker
 
+_SWITCHING_PROTOCOLS = 101
 _BODILESS = frozenset({204, 304})
 # What gunicorn's Worker.handle_error() answers, by the name of the exception; 400 to all others.
 _REJECTIONS = {
@@ -67,6 +68,9 @@ def record(
     error: BaseException | None,
 ) -> None:
     """Record the request that gunicorn is about to let go of."""
+    if is_taken_over(resp, error):
+        recorder.abandon()
+        return
     status, exception, escaped = outcome(resp, error)
     recorder.end(
         req.prometheus_started,
@@ -81,10 +85,19 @@ def record(
     )
 
 
+def is_taken_over(resp: Any, error: BaseException | None) -> bool:
+    """Return whether the application answered on the bare socket: a websocket, no HTTP request."""
+    if resp is not None and resp.headers_sent:
+        return bool(resp.status_code == _SWITCHING_PROTOCOLS)
+    if error is None:
+        return resp is None or resp.status is None
+    return isinstance(error, StopIteration) and error.__context__ is None
+
+
 def outcome(resp: Any, error: BaseException | None) -> tuple[int, BaseException | None, bool]:
     """Return the status the client got, what the application raised, and if the worker answered it."""
     if error is None:
-        return resp.status_code, None, False
+        return resp.status_code or 500, None, False
     if isinstance(error, OSError) and is_client_gone(error):
         return CLIENT_CLOSED, None, False
     if resp is not None and resp.headers_sent:

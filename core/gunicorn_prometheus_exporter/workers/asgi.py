@@ -1,0 +1,34 @@
+"""The worker for ASGI applications that gunicorn brings itself, from gunicorn 24 on."""
+
+from __future__ import annotations
+
+from gunicorn_prometheus_exporter.workers.requirements import require_gunicorn
+
+require_gunicorn("PrometheusASGIWorker", 24)
+
+from gunicorn.workers.gasgi import ASGIWorker  # noqa: E402
+
+from gunicorn_prometheus_exporter.exits import Word  # noqa: E402
+from gunicorn_prometheus_exporter.storage.header import State  # noqa: E402
+from gunicorn_prometheus_exporter.workers.observed_asgi import ObservedASGIWorker  # noqa: E402
+
+
+class PrometheusASGIWorker(ObservedASGIWorker, ASGIWorker):
+    """gunicorn's ASGI worker, observed: `gunicorn_prometheus_exporter.PrometheusASGIWorker`."""
+
+    application_attribute = "asgi"
+
+    def handle_exit_signal(self) -> None:
+        """Stop gracefully (SIGTERM)."""
+        self.leave(Word.SIGTERM, State.QUITTING)
+        super().handle_exit_signal()
+
+    def handle_quit_signal(self) -> None:
+        """Stop quickly (SIGQUIT, SIGINT)."""
+        self.leave(Word.SIGQUIT, State.QUITTING)
+        super().handle_quit_signal()
+
+    def handle_abort_signal(self) -> None:
+        """Stop at once: the master waited for this worker too long (SIGABRT)."""
+        self.enter(State.ABORTING)
+        super().handle_abort_signal()

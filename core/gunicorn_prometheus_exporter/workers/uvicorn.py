@@ -1,0 +1,33 @@
+"""The worker for ASGI applications on uvicorn, from the package uvicorn-worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+from gunicorn_prometheus_exporter.workers.requirements import require
+
+require("PrometheusUvicornWorker", "uvicorn", "uvicorn_worker")
+
+from uvicorn_worker import UvicornWorker  # noqa: E402
+
+from gunicorn_prometheus_exporter.workers.observed_asgi import ObservedASGIWorker  # noqa: E402
+
+
+class PrometheusUvicornWorker(ObservedASGIWorker, UvicornWorker):
+    """uvicorn's worker, observed: `gunicorn_prometheus_exporter.PrometheusUvicornWorker`."""
+
+    application_attribute = "wsgi"
+
+    def run(self) -> None:
+        """Serve until told to stop, or until the master is gone."""
+        threading.Thread(target=self._leave_with_master, daemon=True).start()
+        super().run()
+
+    def _leave_with_master(self) -> None:
+        """Stop gracefully when the master dies, which uvicorn-worker does not notice (0.4)."""
+        while os.getppid() == self.ppid:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
