@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import ssl
@@ -17,11 +18,13 @@ from typing import Any
 
 import pytest
 
+from gunicorn_prometheus_exporter.errors import SettingsError
 from gunicorn_prometheus_exporter.exporter.supervisor import ExporterSupervisor
 from tests.support import http
 from tests.support.certificates import Certificates, tls_get
 from tests.support.clients import connected
 from tests.support.supervision import (
+    RecordingLog,
     exporting,
     get,
     local_settings,
@@ -450,6 +453,46 @@ def test_a_reload_brings_new_certificates(tmp_path: Path, certificates: Certific
         supervisor.reconfigure(local_settings(**tls))
 
         assert tick_until_serving(supervisor, other_than=pid) != pid
+
+
+def test_certificates_that_cannot_be_used_stop_the_start(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("nothing")
+    settings = local_settings(ssl_certfile=str(wrong), ssl_keyfile=str(wrong))
+
+    with pytest.raises(SettingsError, match="PROMETHEUS_SSL_CERTFILE"):
+        ExporterSupervisor(RecordingLog(), settings, {"directory": str(tmp_path)}, 0, 0)
+
+
+def test_a_reload_with_unusable_certificates_changes_nothing(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("nothing")
+    with supervising(tmp_path) as (supervisor, log):
+        supervisor.bind()
+        before = tick_until_serving(supervisor), supervisor.port
+        settings = local_settings(ssl_certfile=str(wrong), ssl_keyfile=str(wrong))
+        supervisor.reconfigure(settings)
+        supervisor.tick()
+
+        assert (supervisor.pid, supervisor.port) == before
+        assert get(supervisor, "/metrics").status == 200
+
+    assert len(log.errors) == 1
+    assert "PROMETHEUS_SSL_CERTFILE" in log.errors[0]
+
+
+def test_another_user_after_a_reload_has_a_new_process(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    nobody = pwd.getpwnam("nobody")
+    with exporting(tmp_path) as supervisor:
+        pid = supervisor.pid
+        supervisor.reconfigure(local_settings(), uid=nobody.pw_uid, gid=nobody.pw_gid)
+        tick_until_serving(supervisor, other_than=pid)
+        assert get(supervisor, "/-/healthy").status == 200
+
+        status = Path(f"/proc/{supervisor.pid}/status").read_text()
+    assert f"Uid:\t{nobody.pw_uid}\t{nobody.pw_uid}" in status
 
 
 def tls_port(infos: list[str]) -> str:

@@ -13,11 +13,12 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
 
+from gunicorn_prometheus_exporter.errors import SettingsError
+from gunicorn_prometheus_exporter.exporter.backoff import Backoff
 from gunicorn_prometheus_exporter.exporter.child import ExporterChild, spawn
-from gunicorn_prometheus_exporter.exporter.listener import adopt, describe, listen, metrics_url
 from gunicorn_prometheus_exporter.exporter.order import Order, VolumeSpec
+from gunicorn_prometheus_exporter.exporter.port import Log, MetricsPort
 from gunicorn_prometheus_exporter.settings import Settings
 
 STOP_SECONDS = 2.0
@@ -25,43 +26,6 @@ STOP_SECONDS = 2.0
 
 YOUNG_SECONDS = 10.0
 """A process that ends younger than this is started again more and more slowly."""
-
-MAX_DELAY = 30.0
-
-
-class Log(Protocol):
-    """Where the supervisor reports: gunicorn's logger."""
-
-    def info(self, msg: str, *args: object) -> object:
-        """Log what is going on."""
-
-    def warning(self, msg: str, *args: object) -> object:
-        """Log what repairs itself."""
-
-    def error(self, msg: str, *args: object) -> object:
-        """Log what somebody has to see to."""
-
-
-class _Backoff:
-    """How long to wait before the next try: `first`, then 1, 2, 4 … 30 seconds."""
-
-    def __init__(self, first: float) -> None:
-        self._first = first
-        self._delay = first
-        self._next = 0.0
-
-    def is_due(self) -> bool:
-        return time.monotonic() >= self._next
-
-    def postpone(self) -> float:
-        delay = self._delay
-        self._next = time.monotonic() + delay
-        self._delay = min(MAX_DELAY, max(1.0, delay * 2))
-        return delay
-
-    def reset(self) -> None:
-        self._delay = self._first
-        self._next = 0.0
 
 
 class ExporterSupervisor:
@@ -77,23 +41,26 @@ class ExporterSupervisor:
         *,
         title: str = "",
     ) -> None:
-        """Prepare to serve `volume_spec` by a process of the user `uid` and the group `gid`."""
+        """Prepare to serve `volume_spec` by a process of the user `uid` and the group `gid`.
+
+        Raises SettingsError for TLS files that cannot be used.
+        """
+        _check_tls(settings)
         self._log = log
         self._settings = settings
         self._volume = volume_spec
-        self._uid, self._gid = uid, gid
+        self._owner = uid, gid
         self._title = title
-        self._listener: socket.socket | None = None
+        self._port = MetricsPort(log, settings)
         self._child: ExporterChild | None = None
-        self._binding = _Backoff(first=1.0)
-        self._spawning = _Backoff(first=0.0)
-        self._bind_failed = False
+        self._spawning = Backoff(first=0.0)
         self._ended = False
 
     @property
     def port(self) -> int | None:
         """The port that the metrics are served on, None while there is none."""
-        return self._listener.getsockname()[1] if self._listener else None
+        listener = self._port.listener
+        return listener.getsockname()[1] if listener else None
 
     @property
     def pid(self) -> int | None:
@@ -102,26 +69,12 @@ class ExporterSupervisor:
 
     def bind(self) -> None:
         """Take the port, or say why it cannot be had and leave it to `tick` to try again."""
-        if self._listener is not None or self._ended:
-            return
-        host, port = self._settings.bind_address, self._settings.metrics_port
-        try:
-            listener = listen(host, port)
-        except OSError as error:
-            self._binding.postpone()
-            self._report_failed_bind(error)
-        else:
-            self._use(listener)
+        if not self._ended:
+            self._port.open()
 
     def adopt_listener(self, fd: int) -> None:
         """Take over the socket `fd` of the former master, or bind where it does not fit."""
-        host, port = self._settings.bind_address, self._settings.metrics_port
-        try:
-            listener = adopt(fd, host, port)
-        except OSError:
-            self.bind()
-        else:
-            self._use(listener)
+        self._port.adopt(fd)
 
     def tick(self, serving: bool = True) -> None:
         """Repair what is broken. Call it about once a second.
@@ -130,26 +83,39 @@ class ExporterSupervisor:
         """
         if self._ended:
             return
-        if self._listener is None and self._binding.is_due():
-            self.bind()
+        self._port.open()
         if self._child is not None:
             self._look_after(self._child, serving)
-        if serving and self._listener and self._child is None and self._spawning.is_due():
-            self._spawn(self._listener)
+        listener = self._port.listener
+        if serving and listener and self._child is None and self._spawning.is_due():
+            self._spawn(listener)
 
-    def reconfigure(self, settings: Settings, volume_spec: VolumeSpec | None = None) -> None:
+    def reconfigure(
+        self,
+        settings: Settings,
+        volume_spec: VolumeSpec | None = None,
+        *,
+        uid: int | None = None,
+        gid: int | None = None,
+    ) -> None:
         """Serve by other settings from now on: on another port, or by a new process.
 
         With TLS there always is a new process, because the certificates may be new.
         """
-        old, self._settings = self._settings, settings
-        moved = _address(old) != _address(settings)
-        changed = old != settings or volume_spec not in (None, self._volume)
-        self._volume = volume_spec or self._volume
-        if moved:
-            self._close_listener()
-            self._binding.reset()
-            self._bind_failed = False
+        try:
+            _check_tls(settings)
+        except SettingsError as error:
+            self._log.error("The metrics are served by the former settings: %s", error)
+            return
+        before = self._settings, self._volume, self._owner
+        self._settings = settings
+        self._volume = self._volume if volume_spec is None else volume_spec
+        self._owner = (
+            self._owner[0] if uid is None else uid,
+            self._owner[1] if gid is None else gid,
+        )
+        self._port.move(settings)
+        changed = before != (self._settings, self._volume, self._owner)
         if self._child is not None and (changed or settings.ssl_certfile):
             self._child.send(signal.SIGTERM)
         self.tick()
@@ -162,20 +128,20 @@ class ExporterSupervisor:
 
     def prepare_handover(self) -> int | None:
         """Let the next master inherit the socket; return its descriptor, None if there is none."""
-        if self._listener is None:
+        if self._port.listener is None:
             return None
-        self._listener.set_inheritable(True)
-        return self._listener.fileno()
+        self._port.listener.set_inheritable(True)
+        return self._port.listener.fileno()
 
     def cancel_handover(self) -> None:
         """Keep the socket to ourselves again."""
-        if self._listener is not None:
-            self._listener.set_inheritable(False)
+        if self._port.listener is not None:
+            self._port.listener.set_inheritable(False)
 
     def close_in_child(self) -> None:
         """Let go of everything, in a process that was forked from the master."""
         self._ended = True
-        self._close_listener()
+        self._port.close()
         if self._child is not None:
             self._child.forget()
             self._child = None
@@ -183,7 +149,7 @@ class ExporterSupervisor:
     def stop(self) -> None:
         """End the process and give up the port; takes some seconds at the very most."""
         self._ended = True
-        self._close_listener()
+        self._port.close()
         child, self._child = self._child, None
         if child is None:
             return
@@ -192,36 +158,6 @@ class ExporterSupervisor:
             child.send(signal.SIGKILL)
             _wait_until_gone(child, 1.0)
         child.forget()
-
-    # The port
-
-    def _use(self, listener: socket.socket) -> None:
-        self._listener = listener
-        self._bind_failed = False
-        self._binding.reset()
-        tls = bool(self._settings.ssl_certfile)
-        url = metrics_url(listener, self._settings.bind_address, tls=tls)
-        self._log.info("Prometheus metrics on %s", url)
-
-    def _report_failed_bind(self, error: OSError) -> None:
-        if not self._bind_failed:
-            self._bind_failed = True
-            self._log.error(
-                "No Prometheus metrics: cannot listen on %s port %s (%s). The application is "
-                "served without them; trying again every 1 to %.0f seconds. "
-                "PROMETHEUS_METRICS_PORT sets another port.",
-                self._settings.bind_address,
-                self._settings.metrics_port,
-                describe(error),
-                MAX_DELAY,
-            )
-
-    def _close_listener(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-
-    # The process
 
     def _look_after(self, child: ExporterChild, serving: bool) -> None:
         if child.is_gone():
@@ -258,21 +194,25 @@ class ExporterSupervisor:
 
     def _order(self, listener: socket.socket) -> Order:
         memory_fd = self._volume.get("memory_fd")
+        uid, gid = self._owner
         return {
             "sys_path": _import_path(),
             "listener_fd": listener.fileno(),
             "fds": [listener.fileno(), *([memory_fd] if isinstance(memory_fd, int) else [])],
             "parent": os.getpid(),
-            "uid": self._uid,
-            "gid": self._gid,
+            "uid": uid,
+            "gid": gid,
             "settings": asdict(self._settings),
             "volume": dict(self._volume),
             "title": self._title,
         }
 
 
-def _address(settings: Settings) -> tuple[str, int]:
-    return settings.bind_address, settings.metrics_port
+def _check_tls(settings: Settings) -> None:
+    if settings.ssl_certfile:
+        from gunicorn_prometheus_exporter.exporter.tls import server_context
+
+        server_context(settings)
 
 
 def _import_path() -> list[str]:
