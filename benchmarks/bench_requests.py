@@ -1,6 +1,6 @@
 """CPU time of one request under our worker, against the bare worker of gunicorn.
 
-    PYTHONPATH=. python benchmarks/bench_requests.py [--worker sync] [--rounds 7] [--seconds 3]
+    PYTHONPATH=. python benchmarks/bench_requests.py [--worker sync] [--rounds 25] [--seconds 1]
 
 Both servers run at the same time with one worker each and a hello-world application; rounds of
 load alternate between them, and each round of ours is divided by the bare round beside it. What is
@@ -109,8 +109,8 @@ def arguments() -> argparse.Namespace:
     """Return the command line, parsed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worker", choices=WORKERS, default="sync")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--seconds", type=float, default=1.0)
     return parser.parse_args()
 
 

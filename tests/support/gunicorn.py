@@ -198,6 +198,24 @@ class Gunicorn:
         assert response.status == 200, response
         return Samples(response.text)
 
+    def wait_sum(self, name: str, expected: float, timeout: float = 20.0, **labels: str) -> Samples:
+        """Scrape until the samples called `name` with `labels` sum to `expected`; return that scrape.
+
+        A request is recorded after its last byte was sent, so a client may be faster.
+        """
+        latest: list[Samples] = []
+
+        def reached() -> bool:
+            latest[:] = [self.metrics()]
+            return latest[0].sum(name, **labels) == expected
+
+        try:
+            self.wait_for(reached, timeout)
+        except AssertionError as error:
+            found = latest[0].sum(name, **labels) if latest else None
+            raise AssertionError(f"{name}{labels or ''} is {found}, not {expected}") from error
+        return latest[0]
+
     def wait_for(
         self, condition: Callable[[], Any], timeout: float = 20.0, message: str = ""
     ) -> Any:

@@ -20,7 +20,7 @@ LOADS = Counter("shop_loads", "How often this module was loaded")
 BASKET = Histogram("shop_basket_items", "Items in a basket", buckets=(1, 5, 10))
 PICKING = Summary("shop_picking_seconds", "Time spent picking")
 GAUGES: dict[str, Any] = {
-    mode: Gauge(f"shop_{mode}", f"A gauge in mode {mode}", multiprocess_mode=mode)  # type: ignore[arg-type]
+    mode: Gauge(f"shop_{mode}_items", f"A gauge in mode {mode}", multiprocess_mode=mode)  # type: ignore[arg-type]
     for mode in GAUGE_MODES
 }
 
