@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from gunicorn_prometheus_exporter.exporter.columns import ABSENT
 from gunicorn_prometheus_exporter.exporter.merge import Plan, plan_key, shown
@@ -43,41 +43,45 @@ class _Page:
     """The lines of one exposition, kept up to date."""
 
     def __init__(self, plan: Plan, *, openmetrics: bool) -> None:
-        self._families = plan.families
+        self._families = [
+            (header(family.name, family.type, family.help, openmetrics=openmetrics), family)
+            for family in plan.families
+        ]
+        self._prefixes = [
+            sample_prefix(line.sample, line.labels)
+            for family in plan.families
+            for line in family.lines
+        ]
+        self._lines = [""] * len(self._prefixes)
+        self._values: Sequence[float] = [ABSENT] * len(self._prefixes)
         self._end = "# EOF\n" if openmetrics else ""
-        self._lines: list[str] = []
-        self._prefixes: list[str] = []
-        self._places: list[int] = []
-        """Where in `_lines` each sample stands, between the headers."""
-        for family in plan.families:
-            self._lines.append(
-                header(family.name, family.type, family.help, openmetrics=openmetrics)
-            )
-            for line in family.lines:
-                self._places.append(len(self._lines))
-                self._lines.append("")
-                self._prefixes.append(sample_prefix(line.sample, line.labels))
-        self._values: Sequence[float] = [ABSENT] * len(self._places)
 
     def update(self, values: Sequence[float]) -> None:
         """Render the lines whose value is not what it was."""
-        lines, prefixes, places = self._lines, self._prefixes, self._places
+        lines, prefixes = self._lines, self._prefixes
         changed = map(operator.ne, values, self._values)
         for index in itertools.compress(range(len(values)), changed):
             value = values[index]
-            # Most numbers need no further thought; a call for each would cost a tenth of a scrape.
-            text = repr(value) if -1e300 < value < 1e6 else go_float(value)
-            lines[places[index]] = f"{prefixes[index]}{text}\n" if value is not ABSENT else ""
+            if -1e300 < value < 1e6:  # what `go_float` makes of most numbers, without a call
+                lines[index] = f"{prefixes[index]}{value!r}\n"
+            elif value is not ABSENT:
+                lines[index] = f"{prefixes[index]}{go_float(value)}\n"
+            else:
+                lines[index] = ""
         self._values = values
 
     def text(self, names: frozenset[str]) -> str:
         """Return all lines, or those of the metrics and samples called `names`."""
-        lines = itertools.compress(self._lines, self._chosen(names)) if names else self._lines
-        return "".join(lines) + self._end
-
-    def _chosen(self, names: frozenset[str]) -> Iterator[bool]:
-        for family in self._families:
-            whole = family.name in names
-            flags = [whole or line.sample in names for line in family.lines]
-            yield whole or any(flags)
-            yield from flags
+        parts: list[str] = []
+        start = 0
+        for head, family in self._families:
+            lines = self._lines[start : start + len(family.lines)]
+            start += len(family.lines)
+            if names and family.name not in names:
+                chosen = [line.sample in names for line in family.lines]
+                lines = list(itertools.compress(lines, chosen))
+                if not lines:
+                    continue
+            parts.append(head)
+            parts += lines
+        return "".join(parts) + self._end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import tempfile
@@ -22,6 +23,7 @@ _ARENA_FILE = re.compile(
 _SLOT_FILE = re.compile(r"slot-([mc]?\d+)\.lock\Z")  # not the lock of the archive
 
 
+@functools.lru_cache(maxsize=4096)  # a directory is listed at every scrape
 def _naturally(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
