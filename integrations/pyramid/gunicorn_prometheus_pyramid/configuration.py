@@ -10,8 +10,8 @@ from pyramid.config import Configurator
 from pyramid.events import ApplicationCreated
 from pyramid.interfaces import ITweens
 from pyramid.security import NO_PERMISSION_REQUIRED
-from pyramid.tweens import EXCVIEW
-from pyramid.viewderivers import INGRESS
+from pyramid.tweens import EXCVIEW, INGRESS
+from pyramid.viewderivers import INGRESS as FIRST_DERIVER
 
 from gunicorn_prometheus_exporter.adapter import AdapterSettings, Labeller
 from gunicorn_prometheus_exporter.errors import SettingsError
@@ -33,22 +33,34 @@ def includeme(config: Configurator) -> None:
     config.registry.gunicorn_prometheus = Labeller(settings)
     # Outside the security check: a view that is left out is so for those who may not see it too.
     config.add_view_deriver(
-        tell_excluded, name="gunicorn_prometheus", under=INGRESS, over="secured_view"
+        tell_excluded, name="gunicorn_prometheus", under=FIRST_DERIVER, over="secured_view"
     )
-    # The tween that is added last comes first: what other tweens answer has to pass it.
-    config.action(None, lambda: config.add_tween(TWEEN, over=EXCVIEW), order=_LAST)
+    config.action(("gunicorn_prometheus", "tween"), add_tween, args=(config,), order=_LAST)
     config.add_subscriber(warn_if_dropped, ApplicationCreated)
     if settings.metrics_path:
         config.add_route(METRICS_ROUTE, settings.metrics_path)
         config.add_view(metrics_view, route_name=METRICS_ROUTE, permission=NO_PERMISSION_REQUIRED)
 
 
+def add_tween(config: Configurator) -> None:
+    """Add our tween after all others: the last one is the outermost, and sees what those answer."""
+    # Not by config.add_tween(): that is an action of its own, and it is too late for those.
+    tweens = config.registry.getUtility(ITweens)
+    tweens.add_implicit(TWEEN, config.maybe_dotted(TWEEN), under=INGRESS, over=EXCVIEW)
+
+
 def read_settings(config: Configurator) -> AdapterSettings:
     """Return what the settings under our prefix spell; raise SettingsError naming a wrong one."""
-    values = settings_under_prefix(config.registry.settings or {})
-    values["labels"] = {name: _dotted(config, each) for name, each in values["labels"].items()}
-    if "metrics_auth" in values:
-        values["metrics_auth"] = _dotted(config, values["metrics_auth"])
+    values: dict[str, Any] = {}
+    labels: dict[str, Any] = {}
+    for key, value in settings_under_prefix(config.registry.settings or {}).items():
+        kind, _, label = key.partition(".")
+        if kind == "labels" and label:
+            labels[label] = _dotted(config, key, value)
+        else:
+            values[key] = _dotted(config, key, value) if key == "metrics_auth" else value
+    if labels:
+        values["labels"] = {**values.get("labels", {}), **labels}
     try:
         return AdapterSettings.from_mapping(values)
     except SettingsError as error:
@@ -56,27 +68,17 @@ def read_settings(config: Configurator) -> AdapterSettings:
 
 
 def settings_under_prefix(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return our settings without their prefix, with all `labels.<name>` in one mapping."""
-    values: dict[str, Any] = {}
-    labels: dict[str, Any] = {}
-    for key, value in settings.items():
-        if not key.startswith(PREFIX):
-            continue
-        name = key.removeprefix(PREFIX)
-        if name.startswith("labels."):
-            labels[name.removeprefix("labels.")] = value
-        elif name == "labels":
-            labels.update(value)
-        else:
-            values[name] = value
-    return {**values, "labels": labels}
+    """Return our settings without their prefix."""
+    return {
+        key.removeprefix(PREFIX): value for key, value in settings.items() if key.startswith(PREFIX)
+    }
 
 
-def _dotted(config: Configurator, value: Any) -> Any:
+def _dotted(config: Configurator, name: str, value: Any) -> Any:
     try:
         return config.maybe_dotted(value)
     except (ImportError, ValueError) as error:
-        raise SettingsError(f"{PREFIX}*: {value!r} cannot be imported: {error}.") from error
+        raise SettingsError(f"{PREFIX}{name}={value!r} cannot be imported: {error}.") from error
 
 
 def warn_if_dropped(event: ApplicationCreated) -> None:
