@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flask import Response, abort, request
-from gunicorn_prometheus_exporter.inprocess import expose
 
 from gunicorn_prometheus_exporter.adapter import AdapterSettings
+from gunicorn_prometheus_exporter.inprocess import expose
 from gunicorn_prometheus_flask.marker import exclude
 
 
