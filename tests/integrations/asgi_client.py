@@ -87,7 +87,7 @@ def _with_host(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _answer(sent: list[Any]) -> Answer:
-    headers = {name.decode(): value.decode() for name, value in sent[0].get("headers", [])}
+    headers = {name.decode().lower(): value.decode() for name, value in sent[0].get("headers", [])}
     return Answer(
         sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]), headers
     )
