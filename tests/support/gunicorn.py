@@ -199,7 +199,7 @@ class Gunicorn:
         return Samples(response.text)
 
     def wait_sum(self, name: str, expected: float, timeout: float = 20.0, **labels: str) -> Samples:
-        """Scrape until the samples called `name` with `labels` sum to `expected`; return that scrape.
+        """Return the first scrape where the samples called `name` with `labels` sum to `expected`.
 
         A request is recorded after its last byte was sent, so a client may be faster.
         """
