@@ -76,6 +76,17 @@ def test_arenas_workers_and_providers_come_together(source: MetricsSource, tmp_p
     assert "other" not in {block.owner for block in source.local_blocks()}
 
 
+def test_a_second_reader_leaves_the_workers_to_the_first(tmp_path: Path) -> None:
+    """Two samplers would both keep the CPU time of former workers in the slots."""
+    volume = FileVolume(str(tmp_path))
+    slot = claim(volume, "worker")
+    samples = scrape(MetricsSource(volume, sample_workers=False))
+    slot.release()
+
+    assert "gunicorn_workers" not in samples
+    assert "gunicorn_exporter_scrapes_total" in samples
+
+
 def test_a_filter_applies_to_all_of_them(source: MetricsSource) -> None:
     assert scrape(source, "c_total", "gunicorn_workers").names() == {"c_total", "gunicorn_workers"}
 
