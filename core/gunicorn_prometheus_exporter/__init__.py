@@ -1,4 +1,6 @@
-"""Prometheus metrics for gunicorn: `worker_class = "gunicorn_prometheus_exporter.PrometheusWorker"`.
+"""Prometheus metrics for gunicorn, by one line of its configuration:
+
+    worker_class = "gunicorn_prometheus_exporter.PrometheusWorker"
 
 Importing this package changes nothing and imports nothing: each name is loaded when asked for.
 """

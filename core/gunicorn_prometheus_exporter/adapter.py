@@ -31,7 +31,7 @@ _RESERVED_LABELS = frozenset({"method", "endpoint", "status", "error_type", "le"
 class AdapterSettings:
     """What every adapter lets its user set; each field is spelled in the framework's own way.
 
-    exclude: route templates or paths to leave out, with `*` as a wildcard (`/healthz`, `/static/*`).
+    exclude: route templates or paths to leave out; `*` is a wildcard (`/healthz`, `/static/*`).
     labels: extra labels of the per-endpoint metrics, from name to a callable on the request.
     buckets: bounds of the request duration histogram in seconds; None for the worker's setting.
     group_status: label statuses as `2xx` instead of `200`.
@@ -191,7 +191,7 @@ class Labeller:
         """Return what `call` returns, or None where it raises: no label is worth a request."""
         try:
             return call()
-        except Exception:  # noqa: BLE001 - a resolver or a user's callable may raise anything
+        except Exception:
             if what not in self._reported:
                 self._reported.add(what)
                 logger.exception("the %s of a request could not be found; reported once", what)

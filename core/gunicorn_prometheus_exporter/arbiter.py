@@ -105,7 +105,7 @@ class ObservedArbiter(_Arbiter):
         super().kill_worker(pid, sig)
 
     def _show_end(self, pid: int, sig: int) -> None:
-        worker = self.WORKERS.get(pid)
+        worker: Any = self.WORKERS.get(pid)
         if hasattr(worker, "page") and sig in (signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT):
             state = State.ABORTING if sig == signal.SIGABRT else State.QUITTING
             self.prometheus.show_state(worker.page.slot, state)

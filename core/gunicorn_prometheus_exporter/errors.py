@@ -8,7 +8,7 @@ class PrometheusExporterError(Exception):
 
 
 class SettingsError(PrometheusExporterError):
-    """A setting has a value that cannot be used; the message names it, the value and what is allowed."""
+    """A setting cannot be used; the message names it, its value and what is allowed."""
 
 
 class MissingDependencyError(PrometheusExporterError):

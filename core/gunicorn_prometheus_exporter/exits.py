@@ -1,4 +1,4 @@
-"""Why a worker ended: the reason and the kind of restart, from everything the master knows of it."""
+"""Why a worker ended: the reason and the kind of restart, from all that the master knows."""
 
 from __future__ import annotations
 

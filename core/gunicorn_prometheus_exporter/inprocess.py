@@ -12,9 +12,9 @@ import os
 from collections.abc import Sequence
 
 from gunicorn_prometheus_exporter.bootstrap import lenient_settings, process_instruments
+from gunicorn_prometheus_exporter.exporter.endpoint import OPENMETRICS, TEXT
 from gunicorn_prometheus_exporter.exporter.negotiation import prefers_openmetrics
 from gunicorn_prometheus_exporter.exporter.source import MetricsSource
-from gunicorn_prometheus_exporter.exporter.endpoint import OPENMETRICS, TEXT
 from gunicorn_prometheus_exporter.instruments import Instruments
 from gunicorn_prometheus_exporter.limits import SeriesLimit
 from gunicorn_prometheus_exporter.recorder import Recorder, under_worker
@@ -88,4 +88,4 @@ def _default_registry(*, openmetrics: bool, names: frozenset[str]) -> bytes:
     render = (
         openmetrics_exposition.generate_latest if openmetrics else prometheus_client.generate_latest
     )
-    return render(selected)  # type: ignore[arg-type]
+    return render(selected)

@@ -33,7 +33,7 @@ class Metric:
 
     def labelled(self, *values: str) -> Mapping[str, str]:
         """Return the labels of a sample, from values in the order of the names."""
-        return dict(zip(self.labels, values))
+        return dict(zip(self.labels, values, strict=True))
 
 
 _WORKER = ("worker_id",)

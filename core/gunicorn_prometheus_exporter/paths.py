@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 from gunicorn_prometheus_exporter.limits import OTHER
 from gunicorn_prometheus_exporter.route import UNMATCHED
 
@@ -26,7 +27,7 @@ _VARIABLE = re.compile(
 
 
 def template_of(path: str) -> str:
-    """Return `path` with each variable-looking segment replaced by `:id`, at most 200 characters."""
+    """Return `path` with each variable-looking segment replaced by `:id`."""
     segments = path.split("/")
     inferred = "/".join(":id" if _VARIABLE.fullmatch(segment) else segment for segment in segments)
     template = "/" + inferred.lstrip("/")

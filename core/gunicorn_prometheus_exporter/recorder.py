@@ -1,7 +1,7 @@
 """Records each request once: the only place that counts and measures.
 
 Everything on the request path is here: some lookups and additions to memory. Labels that were not
-seen before take a slower path once. A fault of ours is counted and logged once, and goes no further.
+seen before take a slower path once. A fault of ours is counted, logged once, and goes no further.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Recorder:
     def raised(
         self, method: str, status: int, path: str, route: Route, exception: BaseException
     ) -> None:
-        """Count what the application raised after its answer, whose end() was called; never raises."""
+        """Count what the application raised after `end()`, its answer; never raises."""
         try:
             if not route.excluded and route.exception is None:
                 method = method if method in METHODS else OTHER_METHOD
@@ -143,7 +143,9 @@ class Recorder:
         """Record a request under its endpoint."""
         if method not in METHODS:
             method = OTHER_METHOD
-        endpoint, labels, policy = None, (), DEFAULT_POLICY
+        endpoint: str | None = None
+        labels: _Labels = ()
+        policy = DEFAULT_POLICY
         if route is not None:
             endpoint, labels, policy = route.endpoint, route.labels, route.policy
             exception = route.exception or exception
@@ -191,7 +193,7 @@ class Recorder:
             cell.add(1.0)
 
     def _remember(self, cache: dict[_T, _V], key: _T, cells: _V) -> None:
-        """Keep `cells` for the next request; what is beyond the cap on series is looked up again."""
+        """Keep `cells` for the next request, unless there are too many already."""
         if len(cache) < self._instruments.limit.maximum:
             cache[key] = cells
 
@@ -221,7 +223,7 @@ def under_worker() -> bool:
 
 
 def local_recorder() -> Recorder:
-    """Return this process's own recorder, for adapters in a process that no worker of ours serves."""
+    """Return this process's own recorder, for where no worker of ours serves it."""
     from gunicorn_prometheus_exporter.inprocess import local_metrics
 
     return local_metrics().recorder

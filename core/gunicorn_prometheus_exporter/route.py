@@ -63,7 +63,7 @@ class Route:
 
 def route_of(environ: MutableMapping[str, Any]) -> Route:
     """Return the `Route` of the request whose WSGI environ or ASGI scope this is."""
-    route = environ.get(ROUTE_KEY)
+    route: Route | None = environ.get(ROUTE_KEY)
     if route is None:
         route = environ[ROUTE_KEY] = Route()
-    return route  # type: ignore[no-any-return]
+    return route

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -14,7 +15,7 @@ from gunicorn_prometheus_exporter.errors import SettingsError
 PREFIX = "GUNICORN_PROMETHEUS_"
 """What our own environment variables start with; the others keep the names users know."""
 
-DEFAULT_DURATION_BUCKETS = (
+DEFAULT_DURATION_BUCKETS: tuple[float, ...] = (
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 )  # fmt: skip
 
@@ -61,12 +62,12 @@ def _seconds(low: float) -> Callable[[str], float]:
 
 
 def parse_buckets(text: str) -> tuple[float, ...]:
-    """Return histogram bounds from comma-separated, increasing, finite numbers; raise ValueError."""
+    """Return histogram bounds from increasing numbers separated by commas; raise ValueError."""
     try:
         bounds = tuple(float(part) for part in text.split(","))
     except ValueError:
         bounds = ()
-    increasing = all(a < b for a, b in zip(bounds, bounds[1:]))
+    increasing = all(low < high for low, high in pairwise(bounds))
     if not bounds or not increasing or not all(map(math.isfinite, bounds)):
         raise ValueError("increasing numbers separated by commas, such as 0.1,0.5,1")
     return bounds
@@ -85,7 +86,9 @@ def _redis_url(text: str) -> str:
 _PORT = _integer(1, 65535)
 
 
-def _setting(variable: str, parse: Callable[[str], _T], default: _T, *, secret: bool = False) -> Any:
+def _setting(
+    variable: str, parse: Callable[[str], _T], default: _T, *, secret: bool = False
+) -> Any:
     """Declare a field that is read from the environment variable `variable` by `parse`."""
     metadata = {"variable": variable, "parse": parse, "secret": secret}
     return field(default=default, repr=not secret, metadata=metadata)
@@ -175,11 +178,8 @@ class Settings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Return the settings that `environ` spells; raise SettingsError naming a wrong one."""
-        return cls(**{f.name: _parse(f.metadata, environ) for f in fields(cls) if _is_set(f, environ)})
-
-
-def _is_set(setting: Any, environ: Mapping[str, str]) -> bool:
-    return environ.get(setting.metadata["variable"], "") != ""
+        given = [f for f in fields(cls) if environ.get(f.metadata["variable"], "") != ""]
+        return cls(**{f.name: _parse(f.metadata, environ) for f in given})
 
 
 def _parse(metadata: Mapping[str, Any], environ: Mapping[str, str]) -> Any:

@@ -24,7 +24,7 @@ def install(instruments: Instruments) -> None:
     class SharedValue(_SharedValue):
         _instruments = instruments
 
-    values.ValueClass = SharedValue  # type: ignore[misc,assignment]
+    values.ValueClass = SharedValue
 
 
 class _SharedValue:
@@ -46,7 +46,7 @@ class _SharedValue:
     ) -> None:
         """Find the cell of the sample `name` with these labels."""
         kind = f"gauge_{multiprocess_mode}" if typ == "gauge" else typ
-        labels = dict(zip(labelnames, labelvalues))
+        labels = dict(zip(labelnames, labelvalues, strict=True))
         self._cell = self._find(kind, metric_name, name, labels, help_text)
 
     def _find(

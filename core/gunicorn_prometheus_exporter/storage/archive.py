@@ -12,7 +12,13 @@ import struct
 import time
 
 from gunicorn_prometheus_exporter.storage.arena import Arena, At, NoSpaceError, read_arena
-from gunicorn_prometheus_exporter.storage.contract import ARCHIVE, GAUGE_MODES, ArenaName, Region, Volume
+from gunicorn_prometheus_exporter.storage.contract import (
+    ARCHIVE,
+    GAUGE_MODES,
+    ArenaName,
+    Region,
+    Volume,
+)
 from gunicorn_prometheus_exporter.storage.layout import FIRST, CorruptArenaError, entries
 from gunicorn_prometheus_exporter.storage.locks import try_lock
 
@@ -33,7 +39,7 @@ def retire_gauges(volume: Volume, slot: str, max_series: int) -> None:
 
 
 def _take(volume: Volume, name: ArenaName, *, keep: bool) -> dict[bytes, Sample]:
-    """Delete an arena and return what was in it: a crash in between loses it rather than doubles it."""
+    """Delete an arena, then return what was in it: a crash loses it rather than doubles it."""
     try:
         region = volume.open_arena(name)
     except FileNotFoundError:

@@ -6,6 +6,7 @@ import mmap
 import os
 import sys
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from gunicorn_prometheus_exporter.storage.contract import ArenaName, Region, Volume
 from gunicorn_prometheus_exporter.storage.layout import (
@@ -17,7 +18,7 @@ from gunicorn_prometheus_exporter.storage.layout import (
 )
 from gunicorn_prometheus_exporter.storage.space import reserve
 
-At = tuple[memoryview, int]
+At: TypeAlias = "tuple[memoryview[float], int]"
 """Where a value is: a view of doubles and an index in it. The timestamp is the next double."""
 
 INITIAL_SIZE = 16 << 10
@@ -36,7 +37,7 @@ def read_arena(region: Region) -> bytes:
 
 
 class NoSpaceError(Exception):
-    """There is no room for another series: the disk, the memory or the arena's limit is exhausted."""
+    """There is no room for another series: on the disk, in memory, or within an arena's limit."""
 
 
 class Arena:
@@ -102,10 +103,10 @@ class Arena:
             self._grow_to(end)
         self._bytes[self._used : end] = block
         places = [(self._doubles, offset // 8) for offset in offsets]
-        for (doubles, index), (value, timestamp) in zip(places, values):
+        for (doubles, index), (value, timestamp) in zip(places, values, strict=False):
             doubles[index], doubles[index + 1] = value, timestamp
         self._head[0] = self._used = end
-        self._offsets.update(zip(keys, offsets))
+        self._offsets.update(zip(keys, offsets, strict=True))
         return places
 
     def _grow_to(self, end: int) -> None:

@@ -1,9 +1,9 @@
-"""The contract of a storage: what the writers and the reader ask of the place that holds the bytes.
+"""The contract of a storage: what writers and reader ask of the place that holds the bytes.
 
 A *slot* is a place that one process at a time owns through a kernel lock; its name is `0`, `1`, …
 for workers, `m0`, … for masters and `c0`, … for processes that an application forked itself. A slot
-has one *header* page and at most one *arena* per *kind* of metric. Kinds are `counter`, `histogram`,
-`summary` and `gauge_<mode>`, as prometheus_client names its files.
+has one *header* page and at most one *arena* per *kind* of metric. Kinds are `counter`,
+`histogram`, `summary` and `gauge_<mode>`, as prometheus_client names its files.
 """
 
 from __future__ import annotations

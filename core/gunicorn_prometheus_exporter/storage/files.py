@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -84,10 +85,8 @@ class FileVolume:
 
     def delete_arena(self, name: ArenaName) -> None:
         """Remove an arena; nothing happens if there is none."""
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(self._arena_path(name))
-        except FileNotFoundError:
-            pass
 
     def _arena_path(self, name: ArenaName) -> str:
         return os.path.join(self.path, f"{name.kind}_{name.owner}.db")

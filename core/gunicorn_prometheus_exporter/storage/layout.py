@@ -1,4 +1,4 @@
-"""The bytes of an arena: those of a prometheus_client `.db` file, so that stock readers keep working.
+"""The bytes of an arena: those of prometheus_client's `.db` files, so that stock readers work too.
 
     int32 used, int32 generation, then entries until byte `used`:
     int32 length of the key, key, spaces up to a multiple of 8, double value, double timestamp
@@ -106,7 +106,7 @@ def encode_head(generation: int) -> bytes:
 
 
 def read_generation(data: bytes | memoryview) -> int:
-    """Return the generation of the arena that starts with `data`, which is not too short for one."""
+    """Return the generation of the arena that starts with `data`."""
     return int(_HEAD.unpack_from(data, 0)[1])
 
 

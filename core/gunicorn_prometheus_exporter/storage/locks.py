@@ -45,7 +45,7 @@ def is_locked(region: Region) -> bool:
     if OFD:
         # Asking as a reader works on descriptors opened for reading only.
         answer = fcntl.fcntl(region.fd, _F_OFD_GETLK, _flock(fcntl.F_RDLCK, region))
-        return struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK
+        return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
     if try_lock(region, shared=True):
         fcntl.flock(region.fd, fcntl.LOCK_UN)
         return False

@@ -23,7 +23,7 @@ CAPACITY = {"worker": 1024, "master": 16, "child": 1008}
 MAX_ARENA = 16 << 20
 """Bytes of the largest arena."""
 
-_FIRST = dict(zip(CAPACITY, (0, 1024, 1040)))
+_FIRST = dict(zip(CAPACITY, (0, 1024, 1040), strict=True))
 _SLOTS = sum(CAPACITY.values()) + 1
 _ARCHIVE_SLOT = _SLOTS - 1
 _ARENAS = _SLOTS * PAGE
@@ -117,13 +117,14 @@ class MemoryVolume:
 
     def _counts(self) -> dict[str, int]:
         data = os.pread(self.fd, _COUNT.size * len(CAPACITY), _COUNTS)
-        return {role: n for role, (n,) in zip(CAPACITY, _COUNT.iter_unpack(data))}
+        return {role: n for role, (n,) in zip(CAPACITY, _COUNT.iter_unpack(data), strict=True)}
 
     def _note_use(self, slot: str) -> None:
         role = _ROLE_OF[slot.rstrip("0123456789")]
         used = int(slot[len(ROLES[role]) :]) + 1
         if used > self._counts()[role]:
-            os.pwrite(self.fd, _COUNT.pack(used), _COUNTS + list(CAPACITY).index(role) * _COUNT.size)
+            offset = _COUNTS + list(CAPACITY).index(role) * _COUNT.size
+            os.pwrite(self.fd, _COUNT.pack(used), offset)
 
     def _reopen(self) -> int:
         """Return a descriptor of its own open file description, which can hold locks of its own."""

@@ -1,4 +1,4 @@
-"""Where a gunicorn keeps its storage for as long as it runs: opened, shared, handed over, removed."""
+"""Where a gunicorn keeps its storage while it runs: opened, shared, handed over, removed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,17 @@ AUTO_PREFIX = "gunicorn-prometheus-"
 _TMPFS = "/dev/shm"
 _RUN_LOCK = "run.lock"
 _PATIENCE = 2.0
-_OURS = re.compile(r"slot-.*\.lock|run\.lock|\.new-.*|(counter|histogram|summary|gauge_[a-z]+)_.*\.db")
+_OURS = re.compile(
+    r"slot-.*\.lock|run\.lock|\.new-.*|(counter|histogram|summary|gauge_[a-z]+)_.*\.db"
+)
 
 
 class Place(Protocol):
     """A volume and the things that gunicorn's master does with it."""
 
-    volume: Volume
+    @property
+    def volume(self) -> Volume:
+        """The volume."""
 
     def spec(self) -> Mapping[str, object]:
         """Return what another process needs to open the volume, as plain JSON values."""
@@ -235,9 +239,9 @@ def _is_alive(pid: int) -> bool:
 def _remove_stale_directories(parent: str) -> None:
     """Delete our own users' automatic directories whose gunicorn was killed."""
     for entry in os.scandir(parent):
-        if entry.name.startswith(AUTO_PREFIX) and entry.is_dir(follow_symlinks=False):
-            if os.geteuid() in (0, entry.stat(follow_symlinks=False).st_uid):
-                _remove_if_stale(entry.path)
+        is_automatic = entry.name.startswith(AUTO_PREFIX) and entry.is_dir(follow_symlinks=False)
+        if is_automatic and os.geteuid() in (0, entry.stat(follow_symlinks=False).st_uid):
+            _remove_if_stale(entry.path)
 
 
 def _remove_if_stale(path: str) -> None:

@@ -42,7 +42,7 @@ class Slot:
         return State(int(self.header[Field.STATE]))
 
     def release(self) -> None:
-        """Let go of the slot in this process. A forked child must, or the lock outlives its owner."""
+        """Let go of the slot. A forked child must, or its parent's lock outlives the parent."""
         # The mapping holds a duplicate of the descriptor, and with it the lock.
         self.header.close()
         os.close(self._lock.fd)

@@ -8,7 +8,7 @@ _CHUNK = 1 << 16
 
 
 def reserve(fd: int, offset: int, length: int) -> None:
-    """Make sure that `length` bytes from `offset` of the file exist; raises OSError without space."""
+    """Make sure that `length` bytes from `offset` of the file exist; raises OSError if not."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(fd, offset, length)
         return

@@ -1,8 +1,8 @@
 """The cells of this process: every sample it writes, on its own heap or in the slot that it owns.
 
-Writing is one statement without a call, `doubles[index] += amount`, which CPython does not interrupt
-between reading and storing: neither another thread nor a signal handler loses an update, and there
-is no lock that a fork, a signal handler or the garbage collector could find taken.
+Writing is one statement without a call, `doubles[index] += amount`, which CPython does not
+interrupt between reading and storing: neither another thread nor a signal handler loses an update,
+and there is no lock that a fork, a signal handler or the garbage collector could find taken.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Key = tuple[str, bytes]
 
 
 def _on_heap() -> At:
-    return memoryview(array("d", (0.0, 0.0))), 0
+    return memoryview(array("d", (0.0, 0.0))).cast("B").cast("d"), 0
 
 
 class Cell:
@@ -183,7 +183,7 @@ class Store:
         except NoSpaceError:
             self.dropped += len(batch)
             return
-        for (_, cell), at in zip(batch, places):
+        for (_, cell), at in zip(batch, places, strict=True):
             _move(cell, at)
 
     def _places(self, kind: str, keys: list[bytes]) -> list[At]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from gunicorn_prometheus_exporter.workers.requirements import require_gunicorn
 
 require_gunicorn("PrometheusASGIWorker", 24)
@@ -28,7 +30,7 @@ class PrometheusASGIWorker(ObservedASGIWorker, ASGIWorker):
         self.leave(Word.SIGQUIT, State.QUITTING)
         super().handle_quit_signal()
 
-    def handle_abort_signal(self) -> None:
+    def handle_abort_signal(self) -> NoReturn:
         """Stop at once: the master waited for this worker too long (SIGABRT)."""
         self.enter(State.ABORTING)
         super().handle_abort_signal()

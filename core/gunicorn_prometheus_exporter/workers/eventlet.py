@@ -29,7 +29,7 @@ class PrometheusEventletWorker(ObservedWSGIWorker, AsyncWorker):
 
         eventlet.hubs.use_hub()
         eventlet.monkey_patch()
-        # Green sockets do not block, which os.sendfile() takes for an error: gunicorn writes instead.
+        # Green sockets do not block, an error for os.sendfile(): gunicorn writes instead.
         self.cfg.set("sendfile", False)
         super().init_process()
 
@@ -39,7 +39,8 @@ class PrometheusEventletWorker(ObservedWSGIWorker, AsyncWorker):
         from eventlet.greenio import GreenSocket
 
         pool = eventlet.GreenPool(self.worker_connections)
-        listeners = [GreenSocket(listener.sock) for listener in self.sockets]
+        sockets: list[Any] = self.sockets
+        listeners = [GreenSocket(listener.sock) for listener in sockets]
         acceptors = [eventlet.spawn(self._accept, listener, pool) for listener in listeners]
         while self.alive:
             self.notify()

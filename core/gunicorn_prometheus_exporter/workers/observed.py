@@ -1,4 +1,4 @@
-"""What makes a gunicorn worker observed, whatever its kind: storage, life cycle, and its recorder."""
+"""What makes a gunicorn worker observed, whatever its kind: storage, life cycle, recorder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ else:
 
 
 class ObservedWorker(_Worker):
-    """A mixin to put before a gunicorn worker class; a subclass says how to `observe()` requests."""
+    """A mixin to put before a gunicorn worker class; subclasses say how to `observe()` requests."""
 
     prometheus: Master | None = None
     """The master's side; None if it could not be set up, and then nothing is exposed."""
@@ -71,7 +71,7 @@ class ObservedWorker(_Worker):
     def enter(self, state: State) -> None:
         """Show `state` as the state of this worker."""
         slot = bootstrap.process_instruments().store.slot
-        if slot is not None and slot.state < state or state is State.STOPPED:
+        if slot is not None and (slot.state < state or state is State.STOPPED):
             slot.enter(state)
 
     def handle_exit(self, sig: Any, frame: Any) -> None:

@@ -1,4 +1,4 @@
-"""A page of memory that a worker shares with the master; it outlives the worker, however it ends."""
+"""A page of memory that a worker shares with the master, and that outlives the worker."""
 
 from __future__ import annotations
 

@@ -8,4 +8,4 @@ from gunicorn_prometheus_exporter.workers.wsgi import ObservedWSGIWorker
 
 
 class PrometheusThreadWorker(ObservedWSGIWorker, ThreadWorker):
-    """gunicorn's gthread worker, observed: `gunicorn_prometheus_exporter.PrometheusThreadWorker`."""
+    """gunicorn's gthread worker: `gunicorn_prometheus_exporter.PrometheusThreadWorker`."""

@@ -1,8 +1,8 @@
 """Observes the requests of gunicorn's WSGI workers through its own request hooks.
 
 In the forked worker `pre_request` and `post_request` of its configuration are replaced by ours,
-which call the user's. gunicorn calls them exactly once for each parsed request, the second one after
-the last byte, with the exception in flight still to be seen.
+which call the user's. gunicorn calls them exactly once for each parsed request, the second one
+after the last byte, with the exception in flight still to be seen.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from gunicorn_prometheus_exporter.recorder import CLIENT_CLOSED, Recorder
-from gunicorn_prometheus_exporter.route import ROUTE_KEY, UNMATCHED
+from gunicorn_prometheus_exporter.route import ROUTE_KEY
 from gunicorn_prometheus_exporter.workers.observed import ObservedWorker
 
 _SWITCHING_PROTOCOLS = 101
@@ -95,7 +95,7 @@ def is_taken_over(resp: Any, error: BaseException | None) -> bool:
 
 
 def outcome(resp: Any, error: BaseException | None) -> tuple[int, BaseException | None, bool]:
-    """Return the status the client got, what the application raised, and if the worker answered it."""
+    """Return the status the client got, what was raised, and whether the worker answered that."""
     if error is None:
         return resp.status_code or 500, None, False
     if isinstance(error, OSError) and is_client_gone(error):
@@ -108,7 +108,7 @@ def outcome(resp: Any, error: BaseException | None) -> tuple[int, BaseException 
 
 
 def is_client_gone(error: OSError) -> bool:
-    """Return whether `error` comes from the client's socket, not from the application's own work."""
+    """Return whether `error` comes from the client's socket, not from the application's work."""
     if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN) or error.errno is None:
         return _passed_gunicorn_io(error.__traceback__)
     return False
@@ -162,7 +162,6 @@ class ChunkCounter:
 
 def count_chunks(req: Any) -> None:
     """Count the bytes of the body of `req` as they are read, if it is chunked."""
-    body = getattr(req, "body", None)
-    reader = getattr(body, "reader", None)
+    reader = getattr(getattr(req, "body", None), "reader", None)
     if type(reader).__name__ == "ChunkedReader":
-        req.prometheus_chunks = body.reader = ChunkCounter(reader)
+        req.prometheus_chunks = req.body.reader = ChunkCounter(reader)
