@@ -56,11 +56,16 @@ def specs(draw: st.DrawFn) -> Spec:
     """Draw a metric of any type."""
     type_ = draw(st.sampled_from(["counter", "gauge", "histogram", "summary"]))
     labels = tuple(draw(label_names))
+    mode = draw(st.sampled_from(GAUGE_MODES))
+    if mode.endswith(
+        "all"
+    ):  # prometheus_client then writes one series twice; ours: see TestClashes
+        labels = tuple(name for name in labels if name != "pid")
     amounts = gauge_values if type_ == "gauge" else fractions
     action = st.tuples(st.tuples(*(texts for _ in labels)), amounts)
     actions = st.tuples(*(st.lists(action, max_size=4).map(tuple) for _ in OWNERS))
     return Spec(
-        type_, draw(texts), labels, draw(st.sampled_from(GAUGE_MODES)),
+        type_, draw(texts), labels, mode,
         tuple(draw(bounds)), draw(actions),
     )  # fmt: skip
 
@@ -105,7 +110,7 @@ def written(metrics: list[Spec]):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
-@settings(max_examples=60)
+@settings(max_examples=400)
 @given(metrics=st.lists(specs(), max_size=5))
 def test_random_registries_are_exposed_as_prometheus_client_does(
     metrics: list[Spec], openmetrics: bool
