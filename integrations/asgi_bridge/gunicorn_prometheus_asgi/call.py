@@ -74,8 +74,9 @@ class Call:
             self._spooled.close()
 
     def _abandon(self) -> None:
-        if self._task is not None and not self._answered.done():
-            self._task.cancel()
+        task, self._task = self._task, None
+        if task is not None and not self._answered.done():
+            task.cancel()
 
     def _with_length(self, environ: WSGIEnvironment) -> WSGIEnvironment:
         """Read a chunked body, of which a2wsgi would see nothing without a length."""
@@ -96,7 +97,7 @@ class Call:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         await asyncio.wait({task, self._answered}, return_when=asyncio.FIRST_COMPLETED)
-        if not self._answered.done():
+        if self._task is not None and not self._answered.done():  # None: the client has left
             _raise_failure(task)
 
     def _receiving(self, receive: Receive) -> Receive:
