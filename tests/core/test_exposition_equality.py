@@ -21,10 +21,11 @@ from tests.core.stock import lines, our_text, process, stock_text
 OWNERS = ("0", "1", "2")
 LIVE = ("0", "1")
 
-# Fractions whose sums are exact: ours are rounded once, prometheus_client's at each addition.
+# Fractions whose sums are exact: ours are rounded once, prometheus_client's at each addition. And no
+# negative zero, of which prometheus_client's sums lose the sign.
 fractions = st.integers(0, 2**40).map(lambda n: n / 1024)
 gauge_values = st.one_of(
-    fractions, fractions.map(lambda x: -x), st.sampled_from([math.inf, -math.inf, math.nan])
+    fractions, fractions.map(lambda x: 0.0 - x), st.sampled_from([math.inf, -math.inf, math.nan])
 )  # fmt: skip
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     ["", "\n", '"', "\\", '\\n"', "a" * 3000, "é☃𝄞", " ", "}", "#"]
