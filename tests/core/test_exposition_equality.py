@@ -21,8 +21,8 @@ from tests.core.stock import lines, our_text, process, stock_text
 OWNERS = ("0", "1", "2")
 LIVE = ("0", "1")
 
-# Fractions whose sums are exact: ours are rounded once, prometheus_client's at each addition. And no
-# negative zero, of which prometheus_client's sums lose the sign.
+# Fractions whose sums are exact: ours are rounded once, prometheus_client's at each addition.
+# No negative zero, of which prometheus_client's sums lose the sign.
 fractions = st.integers(0, 2**40).map(lambda n: n / 1024)
 gauge_values = st.one_of(
     fractions, fractions.map(lambda x: 0.0 - x), st.sampled_from([math.inf, -math.inf, math.nan])
