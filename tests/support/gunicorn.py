@@ -24,7 +24,13 @@ from typing import Any
 
 from tests.support import http, versions
 from tests.support.http import Response
-from tests.support.processes import children, live_processes, mapped_files, process
+from tests.support.processes import (
+    catches,
+    children,
+    live_processes,
+    mapped_files,
+    process,
+)
 from tests.support.samples import Samples
 from tests.support.waiting import wait_until
 
@@ -108,9 +114,7 @@ class Gunicorn:
     def wait_ready(self, timeout: float = 30.0) -> None:
         """Wait until the application listens, its workers have started and metrics are served."""
         self.wait_for(lambda: _LISTENING.search(self.log_text()), timeout, "gunicorn to listen")
-        self.wait_for(
-            lambda: len(_BOOTING.findall(self.log_text())) >= self._workers, timeout, "workers"
-        )
+        self.wait_for(lambda: len(self.booted_pids()) >= self._workers, timeout, "workers")
         if self._expect_metrics:
             self.wait_for(lambda: _METRICS.search(self.log_text()), timeout, "the metrics port")
             self.wait_for(lambda: self.scrape().status == 200, timeout, "the metrics endpoint")
@@ -270,15 +274,27 @@ class Gunicorn:
         parent = master or self.master_pid
         return [one.pid for one in found if one.alive and one.parent == parent]
 
+    def booted_pids(self) -> list[int]:
+        """Return the pids of the live workers that handle signals by themselves.
+
+        Until then a new worker has the master's handlers, which lose what it is sent: a SIGTERM
+        in that moment means waiting for gunicorn's graceful_timeout, on every version. A master
+        catches SIGHUP, a worker does not.
+        """
+        return [pid for pid in self.worker_pids() if not catches(pid, signal.SIGHUP)]
+
     def exporter_pids(self, master: int | None = None) -> list[int]:
         """Return the pids of the live exporter processes of `master`: one, when all is well."""
         found = children(master or self.master_pid)
         return [one.pid for one in found if any("exporter" in word for word in one.command[1:4])]
 
     def wait_workers(self, count: int, timeout: float = 20.0, *, but: Sequence[int] = ()) -> None:
-        """Wait until exactly `count` workers live, none of which is among `but`."""
+        """Wait until exactly `count` workers live and have booted, none of them among `but`."""
         self.wait_for(
-            lambda: len(pids := self.worker_pids()) == count and not set(pids) & set(but),
+            lambda: (
+                len(pids := self.booted_pids()) == len(self.worker_pids()) == count
+                and not set(pids) & set(but)
+            ),
             timeout,
             f"{count} workers other than {list(but)}",
         )

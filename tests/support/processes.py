@@ -61,6 +61,16 @@ def children(pid: int) -> list[Process]:
     return [one for one in live_processes() if one.parent == pid]
 
 
+def catches(pid: int, sig: int) -> bool:
+    """Return whether `pid` has a handler for the signal `sig`; False where it is gone."""
+    try:
+        status = (PROC / str(pid) / "status").read_text(errors="replace")
+    except OSError:
+        return False
+    mask = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(mask >> (sig - 1) & 1)
+
+
 def mapped_files(pid: int) -> set[Path]:
     """Return the regular files that `pid` has mapped; empty where it is gone."""
     try:
