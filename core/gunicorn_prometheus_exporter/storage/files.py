@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -65,7 +66,7 @@ class FileVolume:
             os.fchmod(fd, _MODE)
             self._give(fd)
             reserve(fd, 0, size)
-            os.pwrite(fd, encode_head(0), 0)
+            os.pwrite(fd, encode_head(int.from_bytes(os.urandom(3), sys.byteorder)), 0)
             os.rename(path, self._arena_path(name))
         except BaseException:
             os.close(fd)
