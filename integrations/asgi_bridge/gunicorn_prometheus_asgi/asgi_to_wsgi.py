@@ -21,7 +21,7 @@ from gunicorn_prometheus_asgi.call import Call
 from gunicorn_prometheus_asgi.event_loop import EventLoopThread
 from gunicorn_prometheus_asgi.exceptions import NotedExceptions
 from gunicorn_prometheus_asgi.lifespan import Lifespan
-from gunicorn_prometheus_asgi.protocol import Application
+from gunicorn_prometheus_exporter.asgi import Application
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

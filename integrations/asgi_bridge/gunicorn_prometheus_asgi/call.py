@@ -9,14 +9,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
-from gunicorn_prometheus_asgi.protocol import (
-    Application,
-    Message,
-    Receive,
-    Scope,
-    Send,
-    ends_response,
-)
+from gunicorn_prometheus_asgi.messages import ends_response
+from gunicorn_prometheus_exporter.asgi import Application, Message, Receive, Scope, Send
 from gunicorn_prometheus_exporter.errors import MissingDependencyError
 from gunicorn_prometheus_exporter.route import ROUTE_KEY, route_of
 

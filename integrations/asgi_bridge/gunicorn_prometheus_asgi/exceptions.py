@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from gunicorn_prometheus_asgi.protocol import Application, Message, Receive, Scope, Send
+from gunicorn_prometheus_asgi.messages import ends_response
+from gunicorn_prometheus_exporter.asgi import Application, Message, Receive, Scope, Send
 from gunicorn_prometheus_exporter.route import Route, route_of
 
 _ANSWERS = frozenset({"HTTPException", "RequestValidationError", "ClientDisconnect"})
@@ -28,14 +29,15 @@ class NotedExceptions:
             await self.app(scope, receive, send)
             return
         route, outside = route_of(scope), sys.exc_info()[1]
-        client_gone: OSError | None = None
+        answered, client_gone = False, None
 
         async def noting(message: Message) -> None:
-            nonlocal client_gone
+            nonlocal answered, client_gone
             if message["type"] == "http.response.start":
                 handled = sys.exc_info()[1]
                 if handled is not outside:
                     _note(route, handled)
+            answered = ends_response(message)
             try:
                 await send(message)
             except OSError as error:
@@ -45,7 +47,8 @@ class NotedExceptions:
         try:
             await self.app(scope, receive, noting)
         except Exception as exception:
-            if exception is not client_gone:
+            # What follows the last byte comes too late for the route; who measures sees it.
+            if not answered and exception is not client_gone:
                 _note(route, exception)
             raise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import parse_qs
 
-from gunicorn_prometheus_asgi.protocol import Scope, Send
+from gunicorn_prometheus_exporter.asgi import Scope, Send
 from gunicorn_prometheus_exporter.inprocess import expose
 
 

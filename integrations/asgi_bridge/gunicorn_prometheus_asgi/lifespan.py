@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gunicorn_prometheus_asgi.protocol import Application, Message, Scope
+from gunicorn_prometheus_exporter.asgi import Application, Message, Scope
 from gunicorn_prometheus_exporter.errors import PrometheusExporterError
 
 

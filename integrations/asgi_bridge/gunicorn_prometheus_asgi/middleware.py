@@ -8,10 +8,9 @@ from gunicorn_prometheus_asgi import routing
 from gunicorn_prometheus_asgi.exceptions import NotedExceptions, note_behind_base_http_middleware
 from gunicorn_prometheus_asgi.exposition import send_forbidden, send_metrics
 from gunicorn_prometheus_asgi.marker import is_excluded
-from gunicorn_prometheus_asgi.measuring import measure
-from gunicorn_prometheus_asgi.protocol import Application, Message, Receive, Scope, Send
 from gunicorn_prometheus_exporter.adapter import AdapterSettings, Labeller
-from gunicorn_prometheus_exporter.recorder import under_worker
+from gunicorn_prometheus_exporter.asgi import Application, Message, Receive, Scope, Send, measure
+from gunicorn_prometheus_exporter.recorder import local_recorder, under_worker
 from gunicorn_prometheus_exporter.route import UNMATCHED, Route, route_of
 
 _SEEN = "gunicorn_prometheus_asgi.seen"
@@ -52,7 +51,7 @@ class PrometheusMiddleware:
             await self._named(scope, receive, send)
         else:
             route.measured = True
-            await measure(self._named, scope, receive, send)
+            await measure(self._named, scope, receive, send, local_recorder())
 
     async def _named(self, scope: Scope, receive: Receive, send: Send) -> None:
         before, named = dict(scope), False

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gunicorn_prometheus_asgi.protocol import Scope
+from gunicorn_prometheus_exporter.asgi import Scope
 
 REST = "/{path:path}"
 """What stands for everything below a mount that cannot be looked into."""

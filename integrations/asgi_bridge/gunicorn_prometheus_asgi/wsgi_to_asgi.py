@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gunicorn_prometheus_asgi.protocol import Receive, Scope, Send
+from gunicorn_prometheus_exporter.asgi import Receive, Scope, Send
 from gunicorn_prometheus_exporter.errors import MissingDependencyError
 from gunicorn_prometheus_exporter.route import ROUTE_KEY, route_of
 
