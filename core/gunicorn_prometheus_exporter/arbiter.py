@@ -11,17 +11,25 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
+import gunicorn
+
+from gunicorn_prometheus_exporter import bootstrap
 from gunicorn_prometheus_exporter.errors import PrometheusExporterError
-from gunicorn_prometheus_exporter.exits import End, Sent, explain
-from gunicorn_prometheus_exporter.master import SIGNALS, Master, open_master
+from gunicorn_prometheus_exporter.exits import ASKING, End, collected, explain, peek
+from gunicorn_prometheus_exporter.master import Master, open_master
+from gunicorn_prometheus_exporter.master_metrics import SIGNALS
 from gunicorn_prometheus_exporter.storage.header import State
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter as _Arbiter
 else:
     _Arbiter = object
+
+_REAPS_IN_HANDLER = gunicorn.version_info < (24,)
+"""Whether SIGCHLD is handled in the signal handler, by a method bound before we are adopted."""
 
 _CAUSES = {
     "hup": "hup",
@@ -33,6 +41,13 @@ _CAUSES = {
 }
 """What a signal makes the master end workers for."""
 
+_SHOWN = {
+    signal.SIGTERM: State.QUITTING,
+    signal.SIGQUIT: State.QUITTING,
+    signal.SIGABRT: State.ABORTING,
+}
+"""The state of a worker that was sent a signal."""
+
 
 def adopt(arbiter: Any) -> None:
     """Observe `arbiter` from now on, if it is not observed yet: the `when_ready` hook.
@@ -41,6 +56,7 @@ def adopt(arbiter: Any) -> None:
     """
     if not isinstance(arbiter, ObservedArbiter) and arbiter.pid == os.getpid():
         _give_mixin(arbiter, open_master(arbiter))
+        arbiter.use_gunicorn_workers()
 
 
 def adopt_before_fork(arbiter: Any, worker: Any) -> None:
@@ -62,13 +78,17 @@ def _give_mixin(arbiter: Any, master: Master) -> None:
     known = type(arbiter)
     arbiter.prometheus = master
     arbiter.cause = None
-    arbiter.sent = {}
-    arbiter.statuses = {}
-    arbiter.living = {}
     arbiter.__class__ = type(
         known.__name__, (ObservedArbiter, known), {"__module__": known.__module__}
     )
-    arbiter.use_gunicorn_workers()
+    bootstrap.chain(arbiter.cfg, "child_exit", _note_status)
+
+
+def _note_status(arbiter: Any, worker: Any) -> None:
+    """Note how a worker ended that still lived when we peeked: the `child_exit` hook."""
+    watch = getattr(worker, "watch", None)
+    if watch is not None and watch.status is None:
+        watch.status = collected(sys._getframe())
 
 
 class ObservedArbiter(_Arbiter):
@@ -77,20 +97,21 @@ class ObservedArbiter(_Arbiter):
     prometheus: Master
     cause: str | None
     """What workers are being ended for at the moment."""
-    sent: dict[int, list[Sent]]
-    statuses: dict[int, tuple[bool, int]]
-    living: dict[int, Any]
 
     def setup(self, app: Any) -> None:
         """Follow a reload, whose configuration is new from here on."""
         super().setup(app)
-        self.use_gunicorn_workers()
         self.prometheus.reloaded()
+        self.use_gunicorn_workers()
+        bootstrap.chain(self.cfg, "child_exit", _note_status)
 
     def use_gunicorn_workers(self) -> None:
         """Take the number of workers from GUNICORN_WORKERS where the configuration sets none."""
-        if self.cfg.workers == 1 and "WEB_CONCURRENCY" not in os.environ:
-            self.num_workers = self.prometheus.settings.workers
+        wanted = self.prometheus.settings.workers
+        if self.cfg.workers == 1 != wanted and "WEB_CONCURRENCY" not in os.environ:
+            # In the configuration too: a reload replaces as many workers as that says.
+            self.cfg.set("workers", wanted)
+            self.num_workers = wanted
 
     def maybe_promote_master(self) -> None:
         """Do what is due each turn of the main loop."""
@@ -98,51 +119,43 @@ class ObservedArbiter(_Arbiter):
         self.prometheus.tick()
 
     def kill_worker(self, pid: int, sig: int) -> None:
-        """Remember which signals a worker was sent, and what for."""
-        cause = self.cause or ("ttou" if len(self.WORKERS) > self.num_workers else "shutdown")
-        self.sent.setdefault(pid, []).append(Sent(int(sig), cause))
-        self._show_end(pid, sig)
-        super().kill_worker(pid, sig)
-
-    def _show_end(self, pid: int, sig: int) -> None:
+        """Remember what a worker was asked to end for, and show that it will."""
         worker: Any = self.WORKERS.get(pid)
-        if hasattr(worker, "page") and sig in (signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT):
-            state = State.ABORTING if sig == signal.SIGABRT else State.QUITTING
-            self.prometheus.show_state(worker.page.slot, state)
+        watch = getattr(worker, "watch", None)
+        if watch is not None and sig in ASKING:
+            watch.asked = watch.asked or self._present_cause()
+        if watch is not None and sig in _SHOWN:
+            self.prometheus.show_state(worker.page.slot, pid, _SHOWN[signal.Signals(sig)])
+        super().kill_worker(pid, sig)
+        if worker is not None and pid not in self.WORKERS:  # it was gone, and nobody told us
+            self._note_end(worker)
+
+    def _present_cause(self) -> str:
+        return self.cause or ("ttou" if len(self.WORKERS) > self.num_workers else "shutdown")
 
     def reap_workers(self) -> None:
-        """Note the wait status of workers before gunicorn collects and forgets it."""
+        """Note how workers ended before gunicorn collects and forgets it."""
+        if _REAPS_IN_HANDLER:
+            self.prometheus.count_signal("chld")
         self.prometheus.reap_exporter()
-        self.living.update(self.WORKERS)
-        for pid in list(self.living):
-            self._peek(pid)
+        workers = dict(self.WORKERS)
+        ended = {pid for pid, worker in workers.items() if _has_ended(pid, worker)}
         try:
             super().reap_workers()
         finally:  # also where an exit status halts gunicorn
-            for pid in list(self.living):
-                if pid not in self.WORKERS or pid in self.statuses:
-                    self._note_end(pid)
+            for pid, worker in workers.items():
+                if pid in ended or pid not in self.WORKERS:
+                    self._note_end(worker)
 
-    def _peek(self, pid: int) -> None:
-        try:
-            found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if found is not None:
-            self.statuses[pid] = (found.si_code == os.CLD_EXITED, found.si_status)
-
-    def _note_end(self, pid: int) -> None:
-        worker = self.living.pop(pid, None)
-        sent = self.sent.pop(pid, [])
-        status = self.statuses.pop(pid, (None, 0))
+    def _note_end(self, worker: Any) -> None:
         # Popping is atomic: on gunicorn < 24 a nested call of this method may have been faster.
-        if worker is None or not hasattr(worker, "page"):
+        watch = vars(worker).pop("watch", None)
+        if watch is None:
             return
         end = End(
-            exited=status[0],
-            status=status[1],
+            status=watch.status,
             aborted=worker.aborted,
-            sent=tuple(sent),
+            asked=watch.asked,
             word=worker.page.word,
             requests=worker.page.requests,
             max_requests=worker.max_requests,
@@ -166,19 +179,30 @@ class ObservedArbiter(_Arbiter):
             self.prometheus.close()
 
 
-def _observed(name: str) -> Any:
+def _has_ended(pid: int, worker: Any) -> bool:
+    """Return whether `worker` waits to be collected, and note how it ended."""
+    watch = getattr(worker, "watch", None)
+    if watch is not None:
+        watch.status = watch.status or peek(pid)
+    return watch is not None and watch.status is not None
+
+
+def _observed(name: str, handler: str) -> Any:
     def handle(self: Any) -> None:
         self.prometheus.count_signal(name)
         self.cause = _CAUSES.get(name)
-        getattr(super(ObservedArbiter, self), f"handle_{name}")()
+        getattr(super(ObservedArbiter, self), handler)()
         if self.pid == os.getpid():
             self.cause = None
 
-    handle.__name__ = f"handle_{name}"
+    handle.__name__ = handler
     handle.__doc__ = f"Count the signal {name.upper()}, and what it ends workers for."
     return handle
 
 
 for _name in SIGNALS:
     if _name != "chld":
-        setattr(ObservedArbiter, f"handle_{_name}", _observed(_name))
+        setattr(ObservedArbiter, f"handle_{_name}", _observed(_name, f"handle_{_name}"))
+if not _REAPS_IN_HANDLER:
+    for _handler in ("handle_chld", "handle_cld"):  # gunicorn takes either name, of one signal
+        setattr(ObservedArbiter, _handler, _observed("chld", _handler))

@@ -46,16 +46,19 @@ def install() -> None:
     values.install(process_instruments())
 
 
-def chain(cfg: Any, name: str, function: Callable[..., None]) -> None:
-    """Have the server hook `name` of `cfg` call `function` before what it calls now, once."""
+def chain(cfg: Any, name: str, function: Callable[..., None], *, last: bool = False) -> None:
+    """Have the server hook `name` of `cfg` call `function` beside what it calls now, once.
+
+    last: after the user's own hook, not before it.
+    """
     user = getattr(cfg, name)
     if getattr(user, "chained", None) is function:
         return
 
     @functools.wraps(user)  # gunicorn checks the number of arguments of what it is given
-    def hook(*args: Any) -> Any:
-        function(*args)
-        return user(*args)
+    def hook(*args: Any) -> None:  # gunicorn does not look at what a hook returns
+        for one in (user, function) if last else (function, user):
+            one(*args)
 
     hook.chained = function  # type: ignore[attr-defined]
     cfg.set(name, hook)

@@ -97,6 +97,7 @@ class ExporterSupervisor:
         *,
         uid: int | None = None,
         gid: int | None = None,
+        serving: bool = True,
     ) -> None:
         """Serve by other settings from now on: on another port, or by a new process.
 
@@ -118,7 +119,7 @@ class ExporterSupervisor:
         changed = before != (self._settings, self._volume, self._owner)
         if self._child is not None and (changed or settings.ssl_certfile):
             self._child.send(signal.SIGTERM)
-        self.tick()
+        self.tick(serving)
 
     def reap(self) -> None:
         """Collect the exit status of the process if it has ended; fit for signal handlers."""

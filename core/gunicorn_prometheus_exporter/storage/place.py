@@ -11,6 +11,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from gunicorn_prometheus_exporter.errors import StorageError
@@ -123,27 +124,39 @@ class DirectoryPlace:
     def give_to(self, uid: int, gid: int) -> None:
         """Change the owner of an automatic directory, and of our files, if this process is root.
 
-        Raises StorageError if the user's own directory is closed to the workers.
+        Raises StorageError if the directory is closed to the workers.
         """
         if os.geteuid() != 0:
             return
         self.volume.owner = (uid, gid)
-        if self.is_auto:
-            os.chown(self.path, uid, gid)
-        elif not _may_write(self.path, uid, gid):
-            raise StorageError(
-                f"PROMETHEUS_MULTIPROC_DIR={self.path!r}: the workers run as user {_name(uid)}, "
-                "who may not write there; change the owner of this directory."
-            )
+        try:
+            if self.is_auto:
+                os.chown(self.path, uid, gid)
+            elif not _may_write(self.path, uid, gid):
+                raise StorageError(
+                    f"PROMETHEUS_MULTIPROC_DIR={self.path!r}: the workers run as user "
+                    f"{_name(uid)}, who may not write there; change the owner of this directory."
+                )
+            self._give_files(uid, gid)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+
+    def _give_files(self, uid: int, gid: int) -> None:
         for entry in os.scandir(self.path):
             if _OURS.fullmatch(entry.name):
-                os.chown(entry.path, uid, gid, follow_symlinks=False)
+                with suppress(FileNotFoundError):  # another gunicorn's, that has just gone
+                    os.chown(entry.path, uid, gid, follow_symlinks=False)
 
     def close(self) -> None:
         """Remove an automatic directory if no other gunicorn uses it."""
-        if self.is_auto and try_lock(self._lock):
-            shutil.rmtree(self.path, ignore_errors=True)
+        # Leaving comes first: of two gunicorns that leave at once, the last one finds nobody.
         os.close(self._lock.fd)
+        if self.is_auto:
+            with suppress(StorageError):  # the other one was faster
+                self._lock = self._enter()
+                if try_lock(self._lock):
+                    shutil.rmtree(self.path, ignore_errors=True)
+                os.close(self._lock.fd)
 
     def close_in_child(self) -> None:
         """Let go of the lock in a forked process."""

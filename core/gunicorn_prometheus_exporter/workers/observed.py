@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn_prometheus_exporter import bootstrap
 from gunicorn_prometheus_exporter.arbiter import adopt, adopt_before_fork
 from gunicorn_prometheus_exporter.errors import StorageError
-from gunicorn_prometheus_exporter.exits import Word
+from gunicorn_prometheus_exporter.exits import Watch, Word
 from gunicorn_prometheus_exporter.recorder import Recorder, serve_with
 from gunicorn_prometheus_exporter.storage.header import State
 from gunicorn_prometheus_exporter.workers.page import WorkerPage
@@ -37,18 +37,18 @@ class ObservedWorker(_Worker):
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Have the arbiter handed over when it is ready to fork."""
         _call_if_defined(super(), "check_config", cfg, log)
-        bootstrap.chain(cfg, "when_ready", adopt)
+        # After the user's hook, which may choose the storage: see hooks.redis_when_ready().
+        bootstrap.chain(cfg, "when_ready", adopt, last=True)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Be made by the master, before the fork."""
         super().__init__(*args, **kwargs)
         self.page = WorkerPage()
+        self.watch = Watch()
         bootstrap.chain(self.cfg, "pre_fork", adopt_before_fork)
 
     def init_process(self) -> None:
         """Run the worker, in the forked process."""
-        if self.prometheus is not None:
-            self.prometheus.close_in_child()
         bootstrap.chain(self.cfg, "worker_int", _note_reload)
         try:
             super().init_process()
