@@ -130,3 +130,69 @@ RECORDER_ERRORS = Metric(
     "gunicorn_exporter_recorder_errors_total", "counter", (),
     "Requests that could not be recorded because of a fault of the exporter itself.",
 )  # fmt: skip
+
+REDIS_UP = Metric(
+    "gunicorn_exporter_redis_up", "gauge", (),
+    "Whether the last exchange with Redis succeeded; with 0, what is shown of others is old.",
+)  # fmt: skip
+REDIS_LAST_SUCCESS = Metric(
+    "gunicorn_exporter_redis_last_success_timestamp_seconds", "gauge", (),
+    "Unix time of the last exchange with Redis that succeeded, 0 before the first.",
+)  # fmt: skip
+REDIS_ERRORS = Metric(
+    "gunicorn_exporter_redis_errors_total", "counter", (), "Exchanges with Redis that failed."
+)
+REDIS_CORRUPT = Metric(
+    "gunicorn_exporter_redis_corrupt_snapshots", "gauge", (),
+    "Entries in Redis that could not be read the last time.",
+)  # fmt: skip
+REDIS_INSTANCES = Metric(
+    "gunicorn_exporter_redis_instances", "gauge", ("state",),
+    "Instances of the application, by whether they publish (live) or have gone (gone).",
+)  # fmt: skip
+REDIS_SNAPSHOT_AGE = Metric(
+    "gunicorn_exporter_redis_snapshot_age_seconds", "gauge", ("instance",),
+    "Age of what is known of each live instance, by the clock of Redis.",
+)  # fmt: skip
+
+# Sampled by the exporter process when it is scraped.
+WORKER_MEMORY = Metric(
+    "gunicorn_worker_memory_bytes", "gauge", _WORKER, "Resident memory of each worker."
+)
+WORKER_CPU_PERCENT = Metric(
+    "gunicorn_worker_cpu_percent", "gauge", _WORKER,
+    "CPU use of each worker since the scrape before, in percent of one core.",
+)  # fmt: skip
+WORKER_CPU_SECONDS = Metric(
+    "gunicorn_worker_cpu_seconds_total", "counter", _WORKER,
+    "CPU time of each worker and its predecessors, as far as scrapes saw it.",
+)  # fmt: skip
+WORKER_UPTIME = Metric(
+    "gunicorn_worker_uptime_seconds", "gauge", _WORKER, "Time since each worker started."
+)
+WORKER_THREADS = Metric("gunicorn_worker_threads", "gauge", _WORKER, "Threads of each worker.")
+WORKER_OPEN_FDS = Metric(
+    "gunicorn_worker_open_fds", "gauge", _WORKER, "Open file descriptors of each worker."
+)
+WORKER_STATE = Metric(
+    "gunicorn_worker_state", "gauge", ("worker_id", "state", "timestamp"),
+    "1 for a running worker, 0 in any other state; the timestamp is when that state was entered.",
+)  # fmt: skip
+WORKERS = Metric("gunicorn_workers", "gauge", (), "Worker processes alive now.")
+
+SCRAPE_DURATION = Metric(
+    "gunicorn_exporter_scrape_duration_seconds", "histogram", (),
+    "Time to read, merge and render the metrics for one scrape.",
+    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5),
+)  # fmt: skip
+SCRAPES = Metric("gunicorn_exporter_scrapes_total", "counter", (), "Scrapes, failed ones included.")
+SCRAPE_ERRORS = Metric(
+    "gunicorn_exporter_scrape_errors_total", "counter", (), "Scrapes that failed."
+)
+SKIPPED_FILES = Metric(
+    "gunicorn_exporter_skipped_files", "gauge", (),
+    "Metric files that could not be read by this scrape: empty, cut off, garbage or gone.",
+)  # fmt: skip
+
+CATALOGUE = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+"""Every metric of ours, in the order above."""

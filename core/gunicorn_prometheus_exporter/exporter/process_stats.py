@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gunicorn_prometheus_exporter import metrics as m
 from gunicorn_prometheus_exporter.exporter.proc import (
     AVAILABLE,
     ProcessStats,
@@ -16,37 +17,10 @@ from gunicorn_prometheus_exporter.exporter.proc import (
     process_stats,
 )
 from gunicorn_prometheus_exporter.exporter.rows import Row, row, synthetic_block
-from gunicorn_prometheus_exporter.metrics import Metric
 from gunicorn_prometheus_exporter.storage.blocks import Block
 from gunicorn_prometheus_exporter.storage.contract import Volume
 from gunicorn_prometheus_exporter.storage.header import MAGIC, Field, Header, State
 from gunicorn_prometheus_exporter.storage.locks import is_locked
-
-_WORKER = ("worker_id",)
-
-WORKER_MEMORY = Metric(
-    "gunicorn_worker_memory_bytes", "gauge", _WORKER, "Resident memory of each worker."
-)
-WORKER_CPU_PERCENT = Metric(
-    "gunicorn_worker_cpu_percent", "gauge", _WORKER,
-    "CPU use of each worker since the scrape before, in percent of one core.",
-)  # fmt: skip
-WORKER_CPU_SECONDS = Metric(
-    "gunicorn_worker_cpu_seconds_total", "counter", _WORKER,
-    "CPU time of each worker and its predecessors, as far as scrapes saw it.",
-)  # fmt: skip
-WORKER_UPTIME = Metric(
-    "gunicorn_worker_uptime_seconds", "gauge", _WORKER, "Time since each worker started."
-)
-WORKER_THREADS = Metric("gunicorn_worker_threads", "gauge", _WORKER, "Threads of each worker.")
-WORKER_OPEN_FDS = Metric(
-    "gunicorn_worker_open_fds", "gauge", _WORKER, "Open file descriptors of each worker."
-)
-WORKER_STATE = Metric(
-    "gunicorn_worker_state", "gauge", ("worker_id", "state", "timestamp"),
-    "1 for a running worker, 0 in any other state; the timestamp is when that state was entered.",
-)  # fmt: skip
-WORKERS = Metric("gunicorn_workers", "gauge", (), "Worker processes alive now.")
 
 GAUGE = "gauge_livesum"
 """The kind of gauges made at scrape time: those of an instance that is gone are not shown."""
@@ -87,10 +61,10 @@ class WorkerSampler:
                     stats = process_stats(int(header[Field.PID])) if live else None
                     gauges += self._gauges(slot, header, live, stats)
                     if AVAILABLE:
-                        counters.append(row(WORKER_CPU_SECONDS, _cpu_total(header, stats), slot))
+                        counters.append(row(m.WORKER_CPU_SECONDS, _cpu_total(header, stats), slot))
             except (OSError, ValueError):  # vanished, or never claimed
                 continue
-        gauges.append(row(WORKERS, alive))
+        gauges.append(row(m.WORKERS, alive))
         return [
             synthetic_block(GAUGE, OWNER, gauges),
             synthetic_block("counter", OWNER, counters),
@@ -107,20 +81,20 @@ class WorkerSampler:
     ) -> Iterator[Row]:
         state = _state(header) if live else State.STOPPED
         since = str(int(header[Field.STATE_SINCE]))
-        yield row(WORKER_STATE, state is State.RUNNING, slot, state.name.lower(), since)
+        yield row(m.WORKER_STATE, state is State.RUNNING, slot, state.name.lower(), since)
         if not live:
             self._usage.pop(slot, None)
             return
         uptime = max(time.time() - header[Field.STARTED], 0.0)
-        yield row(WORKER_UPTIME, uptime, slot)
+        yield row(m.WORKER_UPTIME, uptime, slot)
         if stats is None:
             return
-        yield row(WORKER_MEMORY, stats.memory, slot)
-        yield row(WORKER_THREADS, stats.threads, slot)
-        yield row(WORKER_CPU_PERCENT, self._cpu_percent(slot, stats, uptime), slot)
+        yield row(m.WORKER_MEMORY, stats.memory, slot)
+        yield row(m.WORKER_THREADS, stats.threads, slot)
+        yield row(m.WORKER_CPU_PERCENT, self._cpu_percent(slot, stats, uptime), slot)
         fds = open_fds(stats.pid)
         if fds is not None:
-            yield row(WORKER_OPEN_FDS, fds, slot)
+            yield row(m.WORKER_OPEN_FDS, fds, slot)
 
     def _cpu_percent(self, slot: str, stats: ProcessStats, uptime: float) -> float:
         """Return the CPU use since the sample before, or since the start for the first one."""
