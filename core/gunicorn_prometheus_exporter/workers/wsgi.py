@@ -101,9 +101,10 @@ def outcome(resp: Any, error: BaseException | None) -> tuple[int, BaseException 
     if isinstance(error, OSError) and is_client_gone(error):
         return CLIENT_CLOSED, None, False
     if resp is not None and resp.headers_sent:
-        # gunicorn raises StopIteration in place of what broke the response off
+        # gunicorn raises StopIteration in place of what broke the response off; where there is
+        # nothing in its place, it says "close the connection" (gevent, eventlet)
         cause = error.__context__ if isinstance(error, StopIteration) else error
-        return resp.status_code, cause or error, False
+        return resp.status_code, cause, False
     return 500, error, True
 
 
