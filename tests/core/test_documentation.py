@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-import gunicorn_prometheus_exporter
-from gunicorn_prometheus_exporter.metrics import Metric
+from gunicorn_prometheus_exporter.metrics import CATALOGUE
 from gunicorn_prometheus_exporter.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -25,21 +22,6 @@ NOT_METRICS = re.compile(
     "gunicorn_prometheus|gunicorn_(simple|thread_worker|gevent_async|eventlet_async|asgi|uvicorn"
     "|redis_integration)$"
 )
-
-
-def declared_metrics() -> list[Metric]:
-    """Return every metric that a module of the core declares; the workers' modules declare none."""
-    package = gunicorn_prometheus_exporter
-    found: dict[str, Metric] = {}
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        # Importing the gevent and eventlet workers has effects on the whole process.
-        if ".workers" not in module.name and not module.name.endswith("__main__"):
-            values = vars(importlib.import_module(module.name)).values()
-            found |= {value.name: value for value in values if isinstance(value, Metric)}
-    return list(found.values())
-
-
-CATALOGUE = declared_metrics()
 
 
 def rows(heading: str) -> list[list[str]]:
