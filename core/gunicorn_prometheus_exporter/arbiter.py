@@ -160,7 +160,7 @@ class ObservedArbiter(_Arbiter):
             requests=worker.page.requests,
             max_requests=worker.max_requests,
         )
-        self.prometheus.count_exit(worker.page.slot, explain(end))
+        self.prometheus.count_exit(worker.page.slot, worker.pid, explain(end))
 
     def reexec(self) -> None:
         """Hand storage and listener to the master that takes over (USR2)."""

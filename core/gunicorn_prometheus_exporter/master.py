@@ -6,6 +6,7 @@ import atexit
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import Any
@@ -35,6 +36,7 @@ class Master:
         self._pid = os.getpid()
         self._handing_over = False
         self._reported = False
+        self._ended: deque[tuple[str | None, int, float]] = deque()
         self.settings = Settings.from_environ(os.environ)
         self.place = _open_place(self.settings, inherited)
         try:
@@ -108,6 +110,9 @@ class Master:
     def tick(self) -> None:
         """Publish what was noted and look after the exporter: each turn of the main loop."""
         try:
+            while self._ended:
+                slot, pid, when = self._ended.popleft()
+                self._show(slot, pid, State.STOPPED, when)
             self._metrics.publish()
             self._metrics.show(self._arbiter.num_workers, self._arbiter.LISTENERS)
         except OSError as error:  # would end the main loop, and gunicorn with it
@@ -123,9 +128,10 @@ class Master:
         """Note that the master handles the signal `name`; fit for a signal handler."""
         self._metrics.note_signal(name)
 
-    def count_exit(self, slot: str | None, end: Exit) -> None:
-        """Note why a worker ended; fit for a signal handler."""
+    def count_exit(self, slot: str | None, pid: int, end: Exit) -> None:
+        """Note why the worker `pid` ended; fit for a signal handler."""
         self._metrics.note_exit(slot, end)
+        self._ended.append((slot, pid, time.time()))
 
     def reap_exporter(self) -> None:
         """Collect the exporter process before the arbiter meets it; fit for a signal handler."""
@@ -133,12 +139,17 @@ class Master:
 
     def show_state(self, slot: str | None, pid: int, state: State) -> None:
         """Show `state` for the worker `pid`, which may not get to say it itself."""
+        self._show(slot, pid, state, time.time())
+
+    def _show(self, slot: str | None, pid: int, state: State, since: float) -> None:
         if slot is None:
             return
         with suppress(OSError, ValueError), self._header(slot) as header:
+            former = header[Field.STATE]
+            is_later = state is State.STOPPED or state > former
             # A slot whose owner is gone may be another worker's already.
-            if header[Field.PID] == pid and header[Field.STATE] < state:
-                header[Field.STATE_SINCE] = time.time()
+            if header[Field.PID] == pid and former != State.STOPPED and is_later:
+                header[Field.STATE_SINCE] = since
                 header[Field.STATE] = state
 
     @contextmanager
