@@ -8,7 +8,7 @@ exception first and raise it on afterwards.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from gunicorn_prometheus_exporter.recorder import CLIENT_CLOSED, Recorder
@@ -16,16 +16,32 @@ from gunicorn_prometheus_exporter.route import Route, route_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
+Headers = Iterable[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+HasLeft = Callable[[Receive, Send], bool]
+"""Tells whether the server knows that the client of these has closed its connection."""
+
+
+def _never_told(receive: Receive, send: Send) -> bool:
+    return False
 
 
 async def measure(
-    app: Application, scope: Scope, receive: Receive, send: Send, recorder: Recorder
+    app: Application,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    recorder: Recorder,
+    has_left: HasLeft = _never_told,
 ) -> None:
-    """Answer an HTTP request as `app` does, and record it."""
-    exchange = _Exchange(scope, receive, send, recorder)
+    """Answer an HTTP request as `app` does, and record it.
+
+    has_left: asked in the end. An application that does not listen for `http.disconnect` learns
+    nothing of a client that leaves, for servers drop in silence what they are given then.
+    """
+    exchange = _Exchange(scope, receive, send, recorder, has_left)
     try:
         await app(scope, exchange.receive, exchange.send)
     except asyncio.CancelledError:
@@ -42,17 +58,21 @@ class _Exchange:
     """One request and its response."""
 
     __slots__ = (
-        "_ended", "_path", "_receive", "_received", "_recorder", "_route", "_scope",
-        "_send", "_sent", "_started", "_status", "client_gone",
+        "_ended", "_has_left", "_headers", "_path", "_receive", "_received", "_recorder", "_route",
+        "_scope", "_send", "_sent", "_started", "_status", "client_gone",
     )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, recorder: Recorder) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, recorder: Recorder, has_left: HasLeft
+    ) -> None:
         self._scope = scope
         self._path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         self._route: Route = route_of(scope)
         self._receive = receive
         self._send = send
         self._recorder = recorder
+        self._has_left = has_left
+        self._headers: Headers = ()
         self._ended = False
         self._status: int | None = None
         self._received = 0
@@ -73,6 +93,7 @@ class _Exchange:
         kind = message["type"]
         if kind == "http.response.start":
             self._status = message["status"]
+            self._headers = message.get("headers", ())
         try:
             await self._send(message)
         except OSError:
@@ -99,22 +120,30 @@ class _Exchange:
         if self._ended:
             return
         self._ended = True
+        method = self._scope["method"]
+        gone = self.client_gone or (
+            self._has_left(self._receive, self._send) and not self._is_all_sent()
+        )
         self._recorder.end(
             self._started,
-            method=self._scope["method"],
-            status=CLIENT_CLOSED if self.client_gone else self._status or 500,
+            method=method,
+            status=CLIENT_CLOSED if gone else self._status or 500,
             path=self._path,
-            request_bytes=_announced(self._scope) or self._received,
-            response_bytes=self._sent,
+            request_bytes=_announced(self._scope["headers"]) or self._received,
+            response_bytes=0 if method == "HEAD" else self._sent,
             route=self._route,
-            exception=None if self.client_gone else error,
+            exception=None if gone else error,
             escaped=self._status is None,
         )
 
+    def _is_all_sent(self) -> bool:
+        """Return whether the client had every byte announced to it: then it may well leave."""
+        return 0 < _announced(self._headers) <= self._sent
 
-def _announced(scope: Scope) -> int:
-    """Return the `Content-Length` of the request, 0 if it has none."""
-    for name, value in scope["headers"]:
+
+def _announced(headers: Headers) -> int:
+    """Return the `Content-Length` in `headers`, 0 if there is none."""
+    for name, value in headers:
         if name == b"content-length":
             return int(value) if value.isdigit() else 0
     return 0

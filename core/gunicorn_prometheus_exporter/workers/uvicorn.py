@@ -13,6 +13,7 @@ require("PrometheusUvicornWorker", "uvicorn", "uvicorn_worker")
 
 from uvicorn_worker import UvicornWorker  # noqa: E402
 
+from gunicorn_prometheus_exporter.asgi import Receive, Send  # noqa: E402
 from gunicorn_prometheus_exporter.workers.observed_asgi import ObservedASGIWorker  # noqa: E402
 
 
@@ -20,6 +21,14 @@ class PrometheusUvicornWorker(ObservedASGIWorker, UvicornWorker):
     """uvicorn's worker, observed: `gunicorn_prometheus_exporter.PrometheusUvicornWorker`."""
 
     application_attribute = "wsgi"
+
+    @staticmethod
+    def has_left(receive: Receive, send: Send) -> bool:
+        """Return whether the connection is closed.
+
+        uvicorn's `send` is a method of an object that knows the connection.
+        """
+        return bool(getattr(getattr(send, "__self__", None), "disconnected", False))
 
     def run(self) -> None:
         """Serve until told to stop, or until the master is gone."""
