@@ -16,6 +16,7 @@ from gunicorn_prometheus_exporter.errors import PrometheusExporterError, Setting
 from gunicorn_prometheus_exporter.exits import Exit
 from gunicorn_prometheus_exporter.exporter.supervisor import ExporterSupervisor
 from gunicorn_prometheus_exporter.master_metrics import MasterMetrics
+from gunicorn_prometheus_exporter.redis.client import require_redis
 from gunicorn_prometheus_exporter.settings import Settings
 from gunicorn_prometheus_exporter.storage.header import Field, Header, State
 from gunicorn_prometheus_exporter.storage.memory import MemoryVolume
@@ -212,6 +213,7 @@ def open_master(arbiter: Any) -> Master:
 
 def _open_place(settings: Settings, inherited: Mapping[str, Any]) -> Place:
     if settings.redis:
+        require_redis(settings)
         fd = inherited.get("memory_fd")
         return MemoryPlace(None if fd is None else MemoryVolume(fd))
     if "directory" in inherited and inherited["is_auto"]:

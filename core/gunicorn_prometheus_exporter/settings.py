@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from gunicorn_prometheus_exporter.errors import SettingsError
 
@@ -78,9 +79,22 @@ def _text(text: str) -> str:
 
 
 def _redis_url(text: str) -> str:
-    if urlsplit(text).scheme not in {"redis", "rediss", "unix"}:
+    parts = urlsplit(text)
+    if parts.scheme not in {"redis", "rediss", "unix"}:
         raise ValueError("a URL that starts with redis://, rediss:// or unix://")
+    if parts.scheme == "unix" and not parts.path:
+        raise ValueError("a URL such as unix:///run/redis.sock")
+    if parts.scheme != "unix" and not _is_network_url(parts):
+        raise ValueError("a URL such as redis://host:6379/0")
     return text
+
+
+def _is_network_url(parts: SplitResult) -> bool:
+    try:
+        has_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return bool(parts.hostname) and has_port and re.fullmatch(r"/?|/\d+", parts.path) is not None
 
 
 _PORT = _integer(1, 65535)
@@ -153,6 +167,11 @@ class Settings:
             raise SettingsError(
                 "PROMETHEUS_SSL_CLIENT_AUTH_REQUIRED is set: set PROMETHEUS_SSL_CLIENT_CAFILE too."
             )
+        if self.sidecar and not self.redis:
+            raise SettingsError(
+                "GUNICORN_PROMETHEUS_SIDECAR is set: set REDIS_ENABLED or REDIS_URL too, or there "
+                "are no metrics anywhere."
+            )
         for name in ("ssl_certfile", "ssl_keyfile", "ssl_client_cafile"):
             self._require_readable(name)
 
@@ -169,6 +188,8 @@ class Settings:
     @property
     def redis_display_url(self) -> str:
         """The Redis in use as a URL without its password, fit for logs."""
+        if self.redis_sentinels:
+            return f"sentinel://{self.redis_sentinels}/{self.redis_sentinel_service}"
         if not self.redis_url:
             return f"redis://{self.redis_host}:{self.redis_port}/{self.redis_db}"
         parts = urlsplit(self.redis_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 from gunicorn_prometheus_exporter.exporter.endpoint import Endpoint
 from gunicorn_prometheus_exporter.exporter.order import VolumeSpec
@@ -12,6 +13,9 @@ from gunicorn_prometheus_exporter.settings import Settings
 from gunicorn_prometheus_exporter.storage.contract import Volume
 from gunicorn_prometheus_exporter.storage.files import FileVolume
 from gunicorn_prometheus_exporter.storage.memory import MemoryVolume
+
+if TYPE_CHECKING:
+    from gunicorn_prometheus_exporter.redis.shared import SharedMetrics
 
 
 def open_volume(spec: VolumeSpec) -> Volume:
@@ -23,9 +27,14 @@ def open_volume(spec: VolumeSpec) -> Volume:
 
 
 def build_server(
-    settings: Settings, spec: VolumeSpec, listener: socket.socket, title: str = ""
+    settings: Settings,
+    source: MetricsSource,
+    listener: socket.socket,
+    title: str = "",
+    *,
+    shared: SharedMetrics | None = None,
 ) -> Server:
-    """Return the server of the metrics in the volume of `spec`, with everything it needs opened.
+    """Return the server of `source` or, where several share a Redis, of what is `shared`.
 
     Raises SettingsError for TLS files that cannot be used.
     """
@@ -35,5 +44,8 @@ def build_server(
         from gunicorn_prometheus_exporter.exporter.tls import server_context
 
         tls = server_context(settings)
-    endpoint = Endpoint(MetricsSource(open_volume(spec)), title=title)
+    if shared is None:
+        endpoint = Endpoint(source, title=title)
+    else:
+        endpoint = Endpoint(shared, source if shared.publishes else None, title=title)
     return Server(listener, endpoint.respond, tls=tls)

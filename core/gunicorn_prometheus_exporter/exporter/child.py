@@ -23,8 +23,10 @@ from gunicorn_prometheus_exporter.exporter.order import LOADER, Order, encode
 class ExporterChild:
     """A running exporter process."""
 
-    def __init__(self, pid: int, life: io.FileIO) -> None:
+    def __init__(self, pid: int, life: io.FileIO, *, serves: bool) -> None:
         """Take over the process `pid`, whose death closes the pipe that `life` reads."""
+        self.serves = serves
+        """Whether it has a socket to serve on."""
         self.pid = pid
         """0 once the process has been reaped."""
         self.started = time.monotonic()
@@ -79,7 +81,7 @@ def spawn(order: Order) -> ExporterChild:
         raise
     finally:
         os.close(life_write)
-    return ExporterChild(pid, reader)
+    return ExporterChild(pid, reader, serves=order["listener_fd"] is not None)
 
 
 def _execute(order: Order) -> int:

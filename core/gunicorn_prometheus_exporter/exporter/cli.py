@@ -9,12 +9,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from gunicorn_prometheus_exporter.errors import PrometheusExporterError
-from gunicorn_prometheus_exporter.exporter.assembly import build_server
+from gunicorn_prometheus_exporter.exporter.assembly import build_server, open_volume
 from gunicorn_prometheus_exporter.exporter.listener import describe, listen, metrics_url
 from gunicorn_prometheus_exporter.exporter.order import VolumeSpec
+from gunicorn_prometheus_exporter.exporter.source import MetricsSource
 from gunicorn_prometheus_exporter.settings import Settings
+
+if TYPE_CHECKING:
+    from gunicorn_prometheus_exporter.redis.shared import SharedMetrics
 
 _DISTRIBUTION = "gunicorn-prometheus-exporter"
 _VARIABLES = {field.name: field.metadata["variable"] for field in fields(Settings)}
@@ -23,6 +28,9 @@ _OPTIONS: Mapping[str, tuple[str, str, str]] = {
     "metrics_port": ("--port", "PORT", "serve on this port; 0 takes a free one"),
     "bind_address": ("--bind", "ADDRESS", "serve on this address"),
     "multiproc_dir": ("--multiproc-dir", "DIR", "read the metrics in this directory"),
+    "redis_url": ("--redis", "URL", "serve the sum of all instances that publish to this Redis"),
+    "redis_app": ("--app", "NAME", "the application in that Redis"),
+    "redis_key_prefix": ("--prefix", "PREFIX", "what its keys start with"),
     "ssl_certfile": ("--ssl-certfile", "FILE", "serve TLS with this certificate"),
     "ssl_keyfile": ("--ssl-keyfile", "FILE", "the key of that certificate"),
     "ssl_client_cafile": (
@@ -47,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(settings: Settings) -> None:
     """Serve in the foreground until SIGTERM or SIGINT; raises PrometheusExporterError."""
-    spec = _volume_spec(settings)
+    source, shared = _metrics(settings)
     host, port = settings.bind_address, settings.metrics_port
     try:
         listener = listen(host, port)
@@ -55,19 +63,33 @@ def serve(settings: Settings) -> None:
         reason = describe(error)
         raise PrometheusExporterError(f"cannot listen on {host} port {port}: {reason}.") from None
     with listener:
-        server = build_server(settings, spec, listener, title=_title(settings))
+        server = build_server(settings, source, listener, title=_title(settings), shared=shared)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
         url = metrics_url(listener, host, tls=bool(settings.ssl_certfile))
         print(f"Prometheus metrics on {url}", file=sys.stderr, flush=True)
+        if shared is not None:
+            shared.start()
         server.run()
+
+
+def _metrics(settings: Settings) -> tuple[MetricsSource, SharedMetrics | None]:
+    """Return what is served: a directory, or what is shared through Redis."""
+    if not settings.redis:
+        return MetricsSource(open_volume(_volume_spec(settings))), None
+    from gunicorn_prometheus_exporter.redis.client import require_redis
+    from gunicorn_prometheus_exporter.redis.shared import central
+
+    require_redis(settings)
+    return central(settings)
 
 
 def _volume_spec(settings: Settings) -> VolumeSpec:
     directory = settings.multiproc_dir
     if not directory:
         raise PrometheusExporterError(
-            "say where the metrics are: --multiproc-dir DIR, or PROMETHEUS_MULTIPROC_DIR."
+            "say where the metrics are: --multiproc-dir DIR, or PROMETHEUS_MULTIPROC_DIR. "
+            "In Redis: --redis URL, or REDIS_URL."
         )
     if not os.path.isdir(directory):
         raise PrometheusExporterError(f"{directory!r} is not a directory.")
@@ -77,7 +99,7 @@ def _volume_spec(settings: Settings) -> VolumeSpec:
 
 
 def _title(settings: Settings) -> str:
-    return settings.multiproc_dir
+    return settings.redis_app if settings.redis else settings.multiproc_dir
 
 
 def _environ(options: argparse.Namespace) -> dict[str, str]:

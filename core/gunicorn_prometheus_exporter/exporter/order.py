@@ -49,7 +49,8 @@ class Order(TypedDict):
 
     sys_path: list[str]
     """Where modules are found that are not in the standard library."""
-    listener_fd: int
+    listener_fd: int | None
+    """The socket to serve on; None to publish alone."""
     fds: list[int]
     """Every descriptor that the process keeps, one of which only tells its parent that it lives."""
     parent: int

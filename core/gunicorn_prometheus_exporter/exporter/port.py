@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Protocol
 
@@ -35,8 +36,11 @@ class MetricsPort:
         self._reported = False
 
     def open(self) -> None:
-        """Take the port, or say once why it cannot be had and put off the next try."""
-        if self.listener is not None or not self._backoff.is_due():
+        """Take the port, or say once why it cannot be had and put off the next try.
+
+        Nothing happens where metrics are only published (`SIDECAR`).
+        """
+        if self.listener is not None or self._settings.sidecar or not self._backoff.is_due():
             return
         try:
             self._use(listen(*self._address()))
@@ -46,6 +50,9 @@ class MetricsPort:
 
     def adopt(self, fd: int) -> None:
         """Take over the socket `fd` of the former master, or open one where it does not fit."""
+        if self._settings.sidecar:
+            os.close(fd)
+            return
         try:
             self._use(adopt(fd, *self._address()))
         except OSError:
@@ -54,7 +61,7 @@ class MetricsPort:
     def move(self, settings: Settings) -> None:
         """Listen where `settings` say from now on; nothing changes if that is the same place."""
         before, self._settings = self._address(), settings
-        if before != self._address():
+        if before != self._address() or settings.sidecar:
             self.close()
             self._backoff.reset()
             self._reported = False

@@ -15,28 +15,88 @@ import threading
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from gunicorn_prometheus_exporter.exporter.assembly import build_server
+from gunicorn_prometheus_exporter.exporter.assembly import build_server, open_volume
 from gunicorn_prometheus_exporter.exporter.order import Order, settings_from_json
+from gunicorn_prometheus_exporter.exporter.server import Server
+from gunicorn_prometheus_exporter.exporter.source import MetricsSource
+from gunicorn_prometheus_exporter.settings import Settings
+from gunicorn_prometheus_exporter.storage.contract import Volume
+from gunicorn_prometheus_exporter.storage.memory import MemoryVolume
+from gunicorn_prometheus_exporter.storage.slots import is_held
+
+if TYPE_CHECKING:
+    from gunicorn_prometheus_exporter.redis.shared import SharedMetrics
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _PARENT_SECONDS = 1.0
+_LAST_WORKERS_SECONDS = 30.0
+_LAST_PUBLICATION_SECONDS = 0.8
+"""The supervisor kills after two seconds, of which answers under way may have taken one."""
 _MAX_FD = 4096
 """How many descriptors are looked at where the system does not list them."""
 
 
 def run(order: Order) -> NoReturn:
-    """Serve until told to stop, or until the parent is gone."""
+    """Serve, or only publish, until told to stop, or until the parent is gone."""
     close_others(order["fds"])
-    listener = socket.socket(fileno=order["listener_fd"])
     settings = settings_from_json(order["settings"])
-    server = build_server(settings, order["volume"], listener, order["title"])
+    volume = open_volume(order["volume"])
+    source = MetricsSource(volume)
+    shared = _shared(settings, source, volume)
+    server = _server(order, settings, source, shared)
     drop_privileges(order["uid"], order["gid"])
-    signal.signal(signal.SIGTERM, lambda *_: server.stop())
-    leave_with_parent(order["parent"])
-    server.run()
+    if shared is None:
+        leave_with_parent(order["parent"])
+    else:
+        leave_with_parent(order["parent"], _LAST_WORKERS_SECONDS)
+        shared.start()
+    _serve(server)
+    if shared is not None:
+        _wait_for_last_workers(volume, order["parent"])
+        shared.stop(_LAST_PUBLICATION_SECONDS)
     os._exit(0)
+
+
+def _shared(settings: Settings, source: MetricsSource, volume: Volume) -> SharedMetrics | None:
+    if not (settings.redis and isinstance(volume, MemoryVolume)):
+        return None
+    # Here, because it costs memory that only Redis is worth.
+    from gunicorn_prometheus_exporter.redis.shared import SharedMetrics
+
+    return SharedMetrics(settings, source, volume)
+
+
+def _server(
+    order: Order, settings: Settings, source: MetricsSource, shared: SharedMetrics | None
+) -> Server | None:
+    """Return what serves the metrics; None where they are only published."""
+    if order["listener_fd"] is None:
+        # Before any thread starts, so that no other one takes it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        return None
+    listener = socket.socket(fileno=order["listener_fd"])
+    server = build_server(settings, source, listener, order["title"], shared=shared)
+    signal.signal(signal.SIGTERM, lambda *_: server.stop())
+    return server
+
+
+def _serve(server: Server | None) -> None:
+    if server is None:
+        signal.sigwait({signal.SIGTERM})
+        return
+    server.run()
+    server.close_listener()
+
+
+def _wait_for_last_workers(volume: Volume, parent: int) -> None:
+    """Wait, if the parent was killed, for its workers to leave: all they count is published."""
+    deadline = time.monotonic() + _LAST_WORKERS_SECONDS
+    while os.getppid() != parent and time.monotonic() < deadline:
+        if not any(is_held(volume, slot) for slot in volume.slots()):
+            break
+        time.sleep(0.05)
 
 
 def close_others(keep: Collection[int]) -> None:
@@ -64,15 +124,21 @@ def drop_privileges(uid: int, gid: int) -> None:
     os.setuid(uid)
 
 
-def leave_with_parent(parent: int) -> None:
-    """Make this process end soon after `parent`, whatever ends that."""
+def leave_with_parent(parent: int, patience: float = 0.0) -> None:
+    """Make this process end soon after `parent`, whatever ends that.
+
+    patience: how many seconds it may take after SIGTERM to do what remains to be done.
+    """
     if sys.platform == "linux":
         # After the change of user, which would clear it.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+    threading.Thread(target=_watch_parent, args=(parent, patience), daemon=True).start()
 
 
-def _watch_parent(parent: int) -> None:
+def _watch_parent(parent: int, patience: float = 0.0) -> None:
     while os.getppid() == parent:
         time.sleep(_PARENT_SECONDS)
+    if patience:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(patience + _LAST_PUBLICATION_SECONDS)
     os._exit(0)

@@ -83,6 +83,10 @@ class Server:
         finally:
             self._close()
 
+    def close_listener(self) -> None:
+        """Give up the listening socket, in this process."""
+        self._listener.close()
+
     def _turn(self) -> None:
         now = time.monotonic()
         self._watch_listener(self._stop_at is None and now >= self._accept_at)

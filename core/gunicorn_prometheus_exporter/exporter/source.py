@@ -37,18 +37,27 @@ class MetricsSource:
     def render(self, *, openmetrics: bool, names: frozenset[str]) -> bytes:
         """Return the exposition of all metrics, or of those called `names` if there are any."""
         with self._lock:
-            blocks = self._local_blocks()
-            for provide in self.providers:
-                blocks += provide()
+            blocks = self._local_blocks() + self._exporter_blocks()
             return self._exposition.render(blocks, openmetrics=openmetrics, names=names)
 
     def local_blocks(self) -> list[Block]:
-        """Return the blocks of this instance alone, as they are now."""
+        """Return what this instance measures, as it is now."""
         with self._lock:
             return self._local_blocks()
+
+    def exporter_blocks(self) -> list[Block]:
+        """Return what this process says of itself, and what the providers provide."""
+        with self._lock:
+            return self._exporter_blocks()
 
     def _local_blocks(self) -> list[Block]:
         blocks = self._reader.read()
         if self._workers is not None:
             blocks += self._workers.blocks()
-        return blocks + self.self_metrics.blocks(self._reader.skipped)
+        return blocks
+
+    def _exporter_blocks(self) -> list[Block]:
+        blocks = self.self_metrics.blocks(self._reader.skipped)
+        for provide in self.providers:
+            blocks += provide()
+        return blocks

@@ -87,8 +87,12 @@ class ExporterSupervisor:
         if self._child is not None:
             self._look_after(self._child, serving)
         listener = self._port.listener
-        if serving and listener and self._child is None and self._spawning.is_due():
-            self._spawn(listener)
+        if self._child is None:
+            # With Redis there is something to do also without a port.
+            if serving and (listener or self._settings.redis) and self._spawning.is_due():
+                self._spawn(listener)
+        elif listener and not self._child.serves and self._child.terminated is None:
+            self._child.send(signal.SIGTERM)
 
     def reconfigure(
         self,
@@ -182,7 +186,7 @@ class ExporterSupervisor:
             "The Prometheus metrics process ended unexpectedly; it is started again %s", when
         )
 
-    def _spawn(self, listener: socket.socket) -> None:
+    def _spawn(self, listener: socket.socket | None) -> None:
         try:
             self._child = spawn(self._order(listener))
         except OSError as error:
@@ -193,13 +197,14 @@ class ExporterSupervisor:
                 delay,
             )
 
-    def _order(self, listener: socket.socket) -> Order:
+    def _order(self, listener: socket.socket | None) -> Order:
         memory_fd = self._volume.get("memory_fd")
+        listener_fd = listener.fileno() if listener else None
         uid, gid = self._owner
         return {
             "sys_path": _import_path(),
-            "listener_fd": listener.fileno(),
-            "fds": [listener.fileno(), *([memory_fd] if isinstance(memory_fd, int) else [])],
+            "listener_fd": listener_fd,
+            "fds": [fd for fd in (listener_fd, memory_fd) if isinstance(fd, int)],
             "parent": os.getpid(),
             "uid": uid,
             "gid": gid,

@@ -32,6 +32,8 @@ _ROLE_OF = {prefix: role for role, prefix in ROLES.items()}
 # The archive has no header; its page holds the number of slots ever used, by role.
 _COUNTS = _ARCHIVE_SLOT * PAGE
 _COUNT = struct.Struct("q")
+_IDENTITY = _COUNTS + PAGE // 2
+"""In the same page: what this memory is told by from any other, and who publishes it."""
 
 
 def _number(slot: str) -> int:
@@ -62,7 +64,15 @@ class MemoryVolume:
                 fd = os.dup(file.fileno())
         os.ftruncate(fd, _ARENAS + _SLOTS * len(KINDS) * MAX_ARENA)
         reserve(fd, _COUNTS, PAGE)
+        os.pwrite(fd, os.urandom(16), _IDENTITY)
         return cls(fd)
+
+    def open_identity(self) -> Region:
+        """Return bytes that live as long as the memory and begin with 16 random ones.
+
+        The lock of this region belongs to the process that publishes the memory.
+        """
+        return Region(self._reopen(), _IDENTITY, PAGE // 2)
 
     def open_header(self, slot: str, *, create: bool) -> Region:
         """Return the header page of `slot`."""
