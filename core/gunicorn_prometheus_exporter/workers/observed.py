@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from gunicorn_prometheus_exporter import bootstrap
@@ -49,12 +48,20 @@ class ObservedWorker(_Worker):
 
     def init_process(self) -> None:
         """Run the worker, in the forked process."""
-        bootstrap.chain(self.cfg, "worker_int", _note_reload)
         try:
             super().init_process()
         finally:
             self.page.requests = max(self.page.requests, self.nr)
+            if self._was_reloaded():
+                self.page.say(Word.RELOAD)
             self.enter(State.STOPPED)
+
+    def _was_reloaded(self) -> bool:
+        """Return whether changed code ended this worker, if no signal did.
+
+        gunicorn's reloader stops it from a thread, and may not get to call a hook in time.
+        """
+        return bool(self.cfg.reload and not self.alive) and self.page.requests < self.max_requests
 
     def load_wsgi(self) -> None:
         """Claim a slot, load the application, and begin to observe its requests."""
@@ -106,12 +113,6 @@ class ObservedWorker(_Worker):
             return Recorder(instruments, master.settings, "none")
         self.page.slot = slot.name
         return Recorder(instruments, master.settings, slot.name)
-
-
-def _note_reload(worker: ObservedWorker) -> None:
-    """Leave a word if changed code ends the worker: only then this hook runs in another thread."""
-    if threading.current_thread() is not threading.main_thread():
-        worker.page.say(Word.RELOAD)
 
 
 def _call_if_defined(parent: Any, name: str, *args: Any) -> None:
