@@ -16,7 +16,7 @@ MIDDLEWARE = "gunicorn_prometheus_django.middleware.PrometheusMiddleware"
 def check_settings(**options: Any) -> list[CheckMessage]:
     """Find unknown keys and values that cannot be used."""
     try:
-        conf.current()
+        conf.read()
     except SettingsError as error:
         return [Error(str(error), id="gunicorn_prometheus.E001")]
     return []

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Any
 
 from django.conf import settings as django_settings
+from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from gunicorn_prometheus_exporter.adapter import AdapterSettings, Labeller
@@ -53,6 +54,11 @@ def current() -> Configuration:
     return _reader.current()
 
 
+def read() -> Configuration:
+    """Return the configuration, read afresh; raise SettingsError naming a wrong value."""
+    return _reader.read()
+
+
 class _Reader:
     """Builds the configuration again only where the dictionary is another one than before."""
 
@@ -60,11 +66,21 @@ class _Reader:
         self._known: tuple[object, Configuration] | None = None
 
     def current(self) -> Configuration:
-        values = getattr(django_settings, SETTING, _NOTHING_SET)
+        # Once asked for, a setting stands in the lazy object's own dictionary until it changes.
+        # One that is not set never does, and asking for it costs more than all else we do.
+        values = vars(django_settings).get(SETTING, _NOTHING_SET)
         known = self._known
-        if known is None or known[0] is not values:
-            self._known = known = (values, configuration_of(values))
-        return known[1]
+        return known[1] if known is not None and known[0] is values else self.read()
+
+    def read(self) -> Configuration:
+        setting_changed.connect(self._forget, dispatch_uid=__name__)
+        values = getattr(django_settings, SETTING, _NOTHING_SET)
+        self._known = (values, configuration_of(values))
+        return self._known[1]
+
+    def _forget(self, setting: str, **signal: Any) -> None:
+        if setting == SETTING:
+            self._known = None
 
 
 _reader = _Reader()

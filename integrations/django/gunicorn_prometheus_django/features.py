@@ -12,7 +12,7 @@ from gunicorn_prometheus_django import cache, conf, database, objects, schema
 
 def follow_settings() -> None:
     """Switch everything as the settings say, now and when a test overrides them."""
-    apply(conf.current())
+    apply(conf.read())
     setting_changed.connect(_on_setting, dispatch_uid=__name__)
 
 
@@ -33,4 +33,4 @@ def _switch(wanted: bool, enable: Callable[[], None], disable: Callable[[], None
 
 def _on_setting(setting: str, **signal: Any) -> None:
     if setting == conf.SETTING:
-        apply(conf.current())
+        apply(conf.read())

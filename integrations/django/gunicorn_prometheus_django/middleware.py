@@ -28,7 +28,7 @@ class PrometheusMiddleware:
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
-        conf.current()
+        conf.read()
         exceptions.listen()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:

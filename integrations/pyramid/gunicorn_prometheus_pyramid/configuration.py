@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyramid.config import Configurator
-from pyramid.events import ApplicationCreated
 from pyramid.interfaces import ITweens
 from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.tweens import EXCVIEW, INGRESS
@@ -36,7 +35,6 @@ def includeme(config: Configurator) -> None:
         tell_excluded, name="gunicorn_prometheus", under=FIRST_DERIVER, over="secured_view"
     )
     config.action(("gunicorn_prometheus", "tween"), add_tween, args=(config,), order=_LAST)
-    config.add_subscriber(warn_if_dropped, ApplicationCreated)
     if settings.metrics_path:
         config.add_route(METRICS_ROUTE, settings.metrics_path)
         config.add_view(metrics_view, route_name=METRICS_ROUTE, permission=NO_PERMISSION_REQUIRED)
@@ -47,6 +45,18 @@ def add_tween(config: Configurator) -> None:
     # Not by config.add_tween(): that is an action of its own, and it is too late for those.
     tweens = config.registry.getUtility(ITweens)
     tweens.add_implicit(TWEEN, config.maybe_dotted(TWEEN), under=INGRESS, over=EXCVIEW)
+    warn_if_dropped([name for name, _ in tweens.explicit])
+
+
+def warn_if_dropped(explicit: Sequence[str]) -> None:
+    """Warn where a `pyramid.tweens` setting leaves our tween out: nothing else would tell."""
+    if explicit and TWEEN not in explicit:
+        logger.warning(
+            "pyramid.tweens does not name %s: requests have no endpoints and no exceptions "
+            "in the metrics, and without a worker of ours there are none at all. "
+            "Put it first in pyramid.tweens.",
+            TWEEN,
+        )
 
 
 def read_settings(config: Configurator) -> AdapterSettings:
@@ -79,15 +89,3 @@ def _dotted(config: Configurator, name: str, value: Any) -> Any:
         return config.maybe_dotted(value)
     except (ImportError, ValueError) as error:
         raise SettingsError(f"{PREFIX}{name}={value!r} cannot be imported: {error}.") from error
-
-
-def warn_if_dropped(event: ApplicationCreated) -> None:
-    """Warn where a `pyramid.tweens` setting leaves our tween out: nothing else would tell."""
-    explicit = [name for name, _ in event.app.registry.getUtility(ITweens).explicit]
-    if explicit and TWEEN not in explicit:
-        logger.warning(
-            "pyramid.tweens does not name %s: requests have no endpoints and no exceptions "
-            "in the metrics, and without a worker of ours there are none at all. "
-            "Put it first in pyramid.tweens.",
-            TWEEN,
-        )
