@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from gunicorn_prometheus_asgi.messages import ends_response
 from gunicorn_prometheus_exporter.asgi import Application, Message, Receive, Scope, Send
@@ -48,7 +49,7 @@ class NotedExceptions:
             await self.app(scope, receive, noting)
         except Exception as exception:
             # What follows the last byte comes too late for the route; who measures sees it.
-            if not answered and exception is not client_gone:
+            if not answered and _alone(exception) is not client_gone:
                 _note(route, exception)
             raise
 
@@ -69,7 +70,14 @@ def note_behind_base_http_middleware(app: object) -> None:
 
 
 def _note(route: Route, exception: BaseException | None) -> None:
+    exception = _alone(exception)
     if isinstance(exception, Exception):
         names = {cls.__name__ for cls in type(exception).__mro__}
         if names.isdisjoint(_ANSWERS):
             route.exception = exception
+
+
+def _alone(exception: BaseException | None) -> BaseException | None:
+    """Return the one exception in a group: task groups wrap what was raised within them."""
+    within: Sequence[BaseException] = getattr(exception, "exceptions", ())
+    return _alone(within[0]) if len(within) == 1 else exception
