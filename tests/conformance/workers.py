@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import selectors
+import signal
 import socket
 import time
 from collections import Counter
@@ -18,12 +19,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
+import httpx
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from tests.support import clients
 from tests.support import http as plain_http
+from tests.support.certificates import Certificates
 from tests.support.counting import (
     DURATION,
     ERRORS,
@@ -35,15 +41,20 @@ from tests.support.counting import (
     RESPONSE_BYTES,
     WORKER_REQUESTS,
     counted,
+    fallen,
     wait_running,
 )
 from tests.support.gunicorn import Gunicorn, running_gunicorn
 from tests.support.http import Response
+from tests.support.load import Load
+from tests.support.samples import Samples
 from tests.support.versions import version_id
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 JUNK_METHODS = ("BREW", "PROPFIND", "MKCOL")
 CLIENT_GONE = "499"
+KILLS = 3
+VERSIONS = {"http/1.1": "HTTP/1.1", "h2": "HTTP/2"}
 
 
 def on_gunicorns(*versions: str | None) -> pytest.MarkDecorator:
@@ -215,13 +226,6 @@ class WorkerConformance:
 
         assert change.sum(RESPONSE_BYTES) == len(answer.body)
 
-    def test_the_answer_to_head_has_the_size_that_was_sent(self, server: Gunicorn) -> None:
-        """The application gives a body all the same, which gunicorn < 26 sends."""
-        with counted(server, 1) as change:
-            answer = exchange(server, "HEAD", "/hello")
-
-        assert change.sum(RESPONSE_BYTES) == len(answer.partition(b"\r\n\r\n")[2])
-
     def test_streamed_bodies_are_measured_without_their_framing(self, server: Gunicorn) -> None:
         with counted(server, 1) as change:
             answer = server.get("/stream?n=50")
@@ -269,6 +273,73 @@ class WorkerConformance:
         assert [answer.split(b" ", 2)[1] for answer in answers] == [b"200"] * 200
         assert change.by(REQUESTS, "status") == {("200",): 200}
         assert len(change.by(WORKER_REQUESTS, "worker_id")) == 2
+
+    # -- ends ------------------------------------------------------------------------------------
+
+    def test_nothing_is_lost_when_workers_are_killed_and_gunicorn_stops(
+        self, gunicorn_version: str | None, tmp_path: Path
+    ) -> None:
+        """A SIGKILL costs at most what its worker had in hand; a SIGTERM costs nothing."""
+        env = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        with self.run(gunicorn_version, env=env) as server:
+            wait_running(server)
+            load = self.kill_workers_under_load(server)
+            metrics = server.metrics()
+            count = metrics.sum(REQUESTS)
+            assert load.answered - KILLS * self.concurrent <= count
+            assert count <= load.answered + load.broken
+            assert count == metrics.sum(WORKER_REQUESTS)
+            assert metrics.sum("gunicorn_request_duration_seconds_count") == count
+
+            in_flight = 2 * min(self.concurrent, 2)
+            with ThreadPoolExecutor(in_flight) as pool:
+                asked = [pool.submit(server.get, "/slow?seconds=1") for _ in range(in_flight)]
+                server.wait_for(lambda: server.metrics().sum(IN_PROGRESS) == in_flight)
+                assert server.stop() == 0
+                assert [answer.result().status for answer in asked] == [200] * in_flight
+
+        assert left_in(tmp_path).sum(REQUESTS) == count + in_flight
+
+    def kill_workers_under_load(self, server: Gunicorn) -> Load:
+        """Kill one worker after the other while clients ask; no counter may ever fall."""
+        seen = server.metrics()
+        with Load(server.address) as load:
+            for _ in range(KILLS):
+                load.wait_answers(20)
+                victim = server.worker_pids()[0]
+                server.signal(signal.SIGKILL, victim)
+                server.wait_workers(2, but=[victim])
+                before, seen = seen, server.metrics()
+                assert fallen(before, seen) == []
+            load.wait_answers(20)
+        wait_running(server)
+        server.wait_for(lambda: server.metrics().sum(IN_PROGRESS) == 0)
+        return load
+
+    # -- TLS and HTTP/2 --------------------------------------------------------------------------
+
+    def test_requests_over_tls_and_http2_are_counted_like_any_other(
+        self, gunicorn_version: str | None, tmp_path: Path
+    ) -> None:
+        protocols = ["http/1.1"]
+        if self.http2 and gunicorn_version is None:
+            protocols.append("h2")
+        certificates = Certificates.create(tmp_path)
+        with self.run(
+            gunicorn_version, config=self.config + tls(certificates, protocols)
+        ) as server:
+            wait_running(server)
+            for protocol in protocols:
+                with counted(server, 7) as change:
+                    answers = ask_over_tls(server, certificates, protocol)
+                statuses = Counter((str(answer.status_code),) for answer in answers)
+                assert {answer.http_version for answer in answers} == {VERSIONS[protocol]}
+                assert change.by(REQUESTS, "status") == statuses
+                assert change.by(EXCEPTIONS, "error_type") == {("ValueError",): 1}
+                assert change.sum(REQUEST_BYTES) == 70_000
+                assert change.sum(DURATION, endpoint="/stream") >= 0.1
+                sizes = sum(len(answer.content) for answer in answers if answer.is_success)
+                assert sizes <= change.sum(RESPONSE_BYTES) <= sizes + 50
 
 
 def exchange(server: Gunicorn, method: str, path: str) -> bytes:
@@ -329,3 +400,43 @@ def send_chunked(server: Gunicorn, path: str, chunks: list[bytes]) -> Response:
         return Response(answer.status, {}, answer.read())
     finally:
         client.close()
+
+
+def left_in(folder: Path) -> Samples:
+    """Return what a stopped gunicorn has left in `folder`, as prometheus_client itself reads it."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    return Samples(generate_latest(registry).decode())
+
+
+def tls(certificates: Certificates, protocols: list[str]) -> str:
+    """Return the configuration of a server that speaks `protocols` over TLS."""
+    lines = [
+        f"certfile = {str(certificates.server_cert)!r}",
+        f"keyfile = {str(certificates.server_key)!r}",
+    ]
+    if "h2" in protocols:
+        lines.append("http_protocols = 'h2,h1'")
+    return "\n" + "\n".join(lines)
+
+
+def ask_over_tls(
+    server: Gunicorn, certificates: Certificates, protocol: str
+) -> list[httpx.Response]:
+    """Send seven requests over one connection that speaks `protocol`; return the answers."""
+    with httpx.Client(
+        base_url=f"https://127.0.0.1:{server.port}",
+        verify=certificates.client_context(),
+        http1=protocol != "h2",
+        http2=protocol == "h2",
+        timeout=30,
+    ) as client:
+        return [
+            client.get("/hello"),
+            client.get("/status/404"),
+            client.get("/raise/before"),
+            client.post("/echo", content=b"b" * 70_000),
+            client.get("/stream?n=3&delay=0.04"),
+            client.get("/big?size=300000"),
+            client.head("/hello"),
+        ]

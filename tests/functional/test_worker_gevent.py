@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tests.conformance.workers import WorkerConformance, on_gunicorns
+from tests.conformance.workers import on_gunicorns
+from tests.conformance.wsgi_workers import WSGIWorkerConformance
 from tests.support.versions import OLDER
 
 
 @on_gunicorns(*OLDER, None)
-class TestGevent(WorkerConformance):
+class TestGevent(WSGIWorkerConformance):
     """Gevent worker, observed."""
 
     worker_class = "gunicorn_prometheus_exporter.PrometheusGeventWorker"
-    application = "tests.support.apps:app"

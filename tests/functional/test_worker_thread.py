@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tests.conformance.workers import WorkerConformance, on_gunicorns
+from tests.conformance.workers import on_gunicorns
+from tests.conformance.wsgi_workers import WSGIWorkerConformance
 from tests.support.versions import OLDER
 
 
 @on_gunicorns(*OLDER, None)
-class TestThread(WorkerConformance):
+class TestThread(WSGIWorkerConformance):
     """Gthread worker, observed."""
 
     worker_class = "gunicorn_prometheus_exporter.PrometheusThreadWorker"
-    application = "tests.support.apps:app"
     config = "threads = 8"

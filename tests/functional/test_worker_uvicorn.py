@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.conformance.workers import WorkerConformance, on_gunicorns
+from tests.conformance.asgi_workers import ASGIWorkerConformance
+from tests.conformance.workers import on_gunicorns
 
 
 @on_gunicorns(None)
-class TestUvicorn(WorkerConformance):
+class TestUvicorn(ASGIWorkerConformance):
     """Uvicorn worker, observed."""
 
     worker_class = "gunicorn_prometheus_exporter.PrometheusUvicornWorker"
-    application = "tests.support.asgi_apps:app"
+    http2 = False

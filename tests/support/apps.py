@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -33,6 +34,11 @@ def raise_started(environ: Environ, start_response: StartResponse) -> Iterable[b
     """Raise after start_response(), but before a byte was sent."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     raise KeyError("started, nothing sent")
+
+
+def raise_os_error(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Raise what the application's own I/O raised: gunicorn closes without an answer."""
+    raise FileNotFoundError(errno.ENOENT, "a file of the application's")
 
 
 def raise_first_item(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -132,6 +138,7 @@ ROUTES: dict[str, View] = {
     "/hello": hello,
     "/raise/before": raise_before,
     "/raise/started": raise_started,
+    "/raise/os-error": raise_os_error,
     "/raise/first-item": raise_first_item,
     "/raise/after": raise_after,
     "/stream": stream,

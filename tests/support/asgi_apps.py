@@ -86,6 +86,15 @@ async def background(scope: Scope, receive: Receive, send: Send) -> None:
     await asyncio.sleep(float(_query(scope, "seconds", "1")))
 
 
+async def promised(scope: Scope, receive: Receive, send: Send) -> None:
+    """Send all that was announced, and say `seconds` later (default 1) that it is all."""
+    body = b"promised"
+    await _start(send, 200, len(body))
+    await _send_part(send, body)
+    await asyncio.sleep(float(_query(scope, "seconds", "1")))
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the body of the request."""
     body, more = b"", True
@@ -145,6 +154,7 @@ ROUTES: dict[str, View] = {
     "/big": big,
     "/slow": slow,
     "/background": background,
+    "/promised": promised,
     "/echo": echo,
     "/unread": unread,
     "/pid": pid,

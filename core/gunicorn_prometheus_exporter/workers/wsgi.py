@@ -16,19 +16,13 @@ from typing import Any
 from gunicorn_prometheus_exporter.recorder import CLIENT_CLOSED, Recorder
 from gunicorn_prometheus_exporter.route import ROUTE_KEY
 from gunicorn_prometheus_exporter.workers.observed import ObservedWorker
+from gunicorn_prometheus_exporter.workers.taps import AnswerTap, count_chunks
 
 _SWITCHING_PROTOCOLS = 101
 _BODILESS = frozenset({204, 304})
-# What gunicorn's Worker.handle_error() answers, by the name of the exception; 400 to all others.
-_REJECTIONS = {
-    "UnsupportedTransferCoding": 501,
-    "ConfigurationProblem": 500,
-    "LimitRequestLine": 414,
-    "ExpectationFailed": 417,
-    "LimitRequestHeaders": 431,
-    "ForbiddenProxyRequest": 403,
-    "SSLError": 403,
-}
+
+Outcome = tuple[int, BaseException | None, bool]
+"""The status the client got, what the application raised, and if the worker answered it."""
 
 
 class ObservedWSGIWorker(ObservedWorker):
@@ -45,19 +39,25 @@ class ObservedWSGIWorker(ObservedWorker):
             pre(worker, req)
 
         def post_request(worker: Any, req: Any, environ: Mapping[str, Any], resp: Any) -> None:
-            record(recorder, req, environ, resp, sys.exc_info()[1])
+            error = sys.exc_info()[1]
+            if is_refusal(req, resp, error):
+                req.prometheus_refused = environ, resp
+            else:
+                record(recorder, req, environ, resp, error)
             post(worker, req, environ, resp)
 
         cfg.set("pre_request", pre_request)
         cfg.set("post_request", post_request)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer an error; one that never became a request is counted here."""
-        if req is None:
-            name = type(exc).__name__
-            is_known = isinstance(exc, OSError) or type(exc).__module__.startswith("gunicorn.")
-            self.recorder.rejected(_REJECTIONS.get(name, 400) if is_known else 500, name)
-        super().handle_error(req, client, addr, exc)
+        """Answer an error; what never became a request, or not a whole one, is counted here."""
+        answer: Any = AnswerTap(client)
+        super().handle_error(req, answer, addr, exc)
+        if not hasattr(req, "prometheus_started"):
+            self.recorder.rejected(answer.status or CLIENT_CLOSED, type(exc).__name__)
+        elif hasattr(req, "prometheus_refused"):
+            environ, resp = req.prometheus_refused
+            _end(self.recorder, req, environ, resp, (answer.status or CLIENT_CLOSED, exc, True))
 
 
 def record(
@@ -71,7 +71,13 @@ def record(
     if is_taken_over(resp, error):
         recorder.abandon()
         return
-    status, exception, escaped = outcome(resp, error)
+    _end(recorder, req, environ, resp, outcome(resp, error))
+
+
+def _end(
+    recorder: Recorder, req: Any, environ: Mapping[str, Any], resp: Any, outcome: Outcome
+) -> None:
+    status, exception, escaped = outcome
     recorder.end(
         req.prometheus_started,
         method=req.method,
@@ -94,7 +100,18 @@ def is_taken_over(resp: Any, error: BaseException | None) -> bool:
     return isinstance(error, StopIteration) and error.__context__ is None
 
 
-def outcome(resp: Any, error: BaseException | None) -> tuple[int, BaseException | None, bool]:
+def is_refusal(req: Any, resp: Any, error: BaseException | None) -> bool:
+    """Return whether `handle_error()` will answer `error` with a status that gunicorn chooses.
+
+    A malformed body is found when the application reads it. Over HTTP/2 all of them are a 500.
+    """
+    if error is None or type(error).__module__ != "gunicorn.http.errors":
+        return False
+    is_sent = resp is not None and resp.headers_sent
+    return not (is_sent or isinstance(error, OSError) or hasattr(req, "stream"))
+
+
+def outcome(resp: Any, error: BaseException | None) -> Outcome:
     """Return the status the client got, what was raised, and whether the worker answered that."""
     if error is None:
         return resp.status_code or 500, None, False
@@ -141,28 +158,3 @@ def _response_bytes(req: Any, resp: Any, status: int) -> int:
         return int(resp.sent)
     sent_by_kernel = resp.headers_sent and req.method != "HEAD" and status not in _BODILESS
     return int(resp.response_length or 0) if sent_by_kernel else 0
-
-
-class ChunkCounter:
-    """Counts the bytes of a request body whose length nobody announced."""
-
-    def __init__(self, reader: Any) -> None:
-        """Read through `reader`."""
-        self._reader = reader
-        self.count = 0
-
-    def read(self, size: int) -> bytes:
-        """Return the next bytes of the body."""
-        data: bytes = self._reader.read(size)
-        self.count += len(data)
-        return data
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reader, name)
-
-
-def count_chunks(req: Any) -> None:
-    """Count the bytes of the body of `req` as they are read, if it is chunked."""
-    reader = getattr(getattr(req, "body", None), "reader", None)
-    if type(reader).__name__ == "ChunkedReader":
-        req.prometheus_chunks = req.body.reader = ChunkCounter(reader)
