@@ -1,0 +1,1 @@
+"""A weather service: forecasts, stations and a websocket that reports the wind."""
