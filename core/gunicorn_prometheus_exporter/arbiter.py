@@ -57,6 +57,7 @@ def adopt(arbiter: Any) -> None:
     if not isinstance(arbiter, ObservedArbiter) and arbiter.pid == os.getpid():
         _give_mixin(arbiter, open_master(arbiter))
         arbiter.use_gunicorn_workers()
+        arbiter.prometheus.tick()
 
 
 def adopt_before_fork(arbiter: Any, worker: Any) -> None:
@@ -146,6 +147,8 @@ class ObservedArbiter(_Arbiter):
             for pid, worker in workers.items():
                 if pid in ended or pid not in self.WORKERS:
                     self._note_end(worker)
+            if not _REAPS_IN_HANDLER:  # a reload or a shutdown may keep the main loop for long
+                self.prometheus.tick()
 
     def _note_end(self, worker: Any) -> None:
         # Popping is atomic: on gunicorn < 24 a nested call of this method may have been faster.

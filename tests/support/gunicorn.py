@@ -286,7 +286,8 @@ class Gunicorn:
     def exporter_pids(self, master: int | None = None) -> list[int]:
         """Return the pids of the live exporter processes of `master`: one, when all is well."""
         found = children(master or self.master_pid)
-        return [one.pid for one in found if any("exporter" in word for word in one.command[1:4])]
+        title = "metrics exporter"
+        return [one.pid for one in found if any(title in word for word in one.command[-1:])]
 
     def wait_workers(self, count: int, timeout: float = 20.0, *, but: Sequence[int] = ()) -> None:
         """Wait until exactly `count` workers live and have booted, none of them among `but`."""
