@@ -22,7 +22,7 @@ from gunicorn_prometheus_exporter.exporter.order import Order, settings_from_jso
 from gunicorn_prometheus_exporter.exporter.server import Server
 from gunicorn_prometheus_exporter.exporter.source import MetricsSource
 from gunicorn_prometheus_exporter.settings import Settings
-from gunicorn_prometheus_exporter.storage.contract import Volume
+from gunicorn_prometheus_exporter.storage.contract import ROLES, Volume
 from gunicorn_prometheus_exporter.storage.memory import MemoryVolume
 from gunicorn_prometheus_exporter.storage.slots import is_held
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _PARENT_SECONDS = 1.0
 _LAST_WORKERS_SECONDS = 30.0
+_DEATH_SECONDS = 0.3
 _LAST_PUBLICATION_SECONDS = 0.8
 """The supervisor kills after two seconds, of which answers under way may have taken one."""
 _MAX_FD = 4096
@@ -92,11 +93,17 @@ def _serve(server: Server | None) -> None:
 
 def _wait_for_last_workers(volume: Volume, parent: int) -> None:
     """Wait, if the parent was killed, for its workers to leave: all they count is published."""
-    deadline = time.monotonic() + _LAST_WORKERS_SECONDS
-    while os.getppid() != parent and time.monotonic() < deadline:
-        if not any(is_held(volume, slot) for slot in volume.slots()):
+    started = time.monotonic()
+    while time.monotonic() < started + _LAST_WORKERS_SECONDS and _has_workers(volume):
+        # While threads of it die, the parent still is the parent.
+        if os.getppid() == parent and time.monotonic() > started + _DEATH_SECONDS:
             break
-        time.sleep(0.05)
+        time.sleep(0.02)
+
+
+def _has_workers(volume: Volume) -> bool:
+    slots = (slot for slot in volume.slots() if not slot.startswith(ROLES["master"]))
+    return any(is_held(volume, slot) for slot in slots)
 
 
 def close_others(keep: Collection[int]) -> None:

@@ -6,6 +6,7 @@ one round trip. So no later scrape, of whatever instance, shows less than an ear
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -73,7 +74,7 @@ class Agent:
         self._unpacker = Unpacker()
         self._stored_schema = b""
         self._last_contact = time.monotonic()
-        self._last_read = time.monotonic() - IDLE_SECONDS
+        self._last_read = -math.inf
         self._fold_at = 0.0
         self._changed = threading.Condition()
         self._asked = self._done = 0
@@ -190,6 +191,8 @@ class Agent:
     def _follow(self, answer: Answer, taken: Taken) -> None:
         """Do what the answer to our own snapshot asks for."""
         assert self._instance is not None
+        if answer == Answer("stored", b"new") and taken.snapshot.sequence > 1:
+            self._last_read = -math.inf  # Redis has lost something: look what next time
         self._stored_schema = taken.schema.id if answer.word == "stored" else b""
         if answer.word == "stale":
             self._instance.identity.skip_to(int(answer.detail))

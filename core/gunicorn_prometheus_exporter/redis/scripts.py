@@ -84,7 +84,7 @@ while at <= #ARGV do
     redis.call('HSET', KEYS[1], field, string.format('%016.0f%016.0f', when, sequence) .. body)
     new_schema = new_schema or not old or string.sub(old, 33, 52) ~= schema
     table.insert(answers, 'stored')
-    table.insert(answers, '')
+    table.insert(answers, old and '' or 'new')
   end
 end
 local most = 2 * (redis.call('HLEN', KEYS[1]) + redis.call('HLEN', KEYS[3])) + 8
@@ -111,9 +111,9 @@ return {string.format('%.0f', now), all, answers}
 ARGV: life time of the keys in ms; 'all' to get all snapshots too; number of schemas; id and packed
 text of each; then for each snapshot: id, sequence number, stamp (0 for now), body, number of
 instances that it has absorbed, and their ids.
-Returns the time, all snapshots if wanted, and for each snapshot a word with a detail: `stored`,
-`stale` (the sequence number that is there), `schema` (its schema is wanted), `absorbed` (the
-snapshot that was).
+Returns the time, all snapshots if wanted, and for each snapshot a word with a detail: `stored`
+(`new` if there was none before), `stale` (the sequence number that is there), `schema` (its schema
+is wanted), `absorbed` (the snapshot that was).
 A schema that no snapshot refers to goes, once there are many more schemas than snapshots.
 """
 
