@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from gunicorn_prometheus_exporter.errors import PrometheusExporterError, Setting
 from gunicorn_prometheus_exporter.exits import Exit
 from gunicorn_prometheus_exporter.exporter.supervisor import ExporterSupervisor
 from gunicorn_prometheus_exporter.master_metrics import MasterMetrics
+from gunicorn_prometheus_exporter.parent import ask_for_signal
 from gunicorn_prometheus_exporter.redis.client import require_redis
 from gunicorn_prometheus_exporter.settings import Settings
 from gunicorn_prometheus_exporter.storage.header import Field, Header, State
@@ -62,6 +64,9 @@ class Master:
         else:
             supervisor.adopt_listener(listener_fd)
         supervisor.tick(serving=self._is_serving())
+        if not self._is_serving():
+            # Scrapes wait from the older master's end to our promotion: SIGCHLD ends the sleep.
+            ask_for_signal(signal.SIGCHLD)
         return supervisor
 
     def _attach(self) -> None:

@@ -6,11 +6,9 @@ does, and always with status 0.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Collection
@@ -21,6 +19,7 @@ from gunicorn_prometheus_exporter.exporter.assembly import build_server, open_vo
 from gunicorn_prometheus_exporter.exporter.order import Order, settings_from_json
 from gunicorn_prometheus_exporter.exporter.server import Server
 from gunicorn_prometheus_exporter.exporter.source import MetricsSource
+from gunicorn_prometheus_exporter.parent import ask_for_signal
 from gunicorn_prometheus_exporter.settings import Settings
 from gunicorn_prometheus_exporter.storage.contract import ROLES, Volume
 from gunicorn_prometheus_exporter.storage.memory import MemoryVolume
@@ -29,7 +28,6 @@ from gunicorn_prometheus_exporter.storage.slots import is_held
 if TYPE_CHECKING:
     from gunicorn_prometheus_exporter.redis.shared import SharedMetrics
 
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _PARENT_SECONDS = 1.0
 _LAST_WORKERS_SECONDS = 30.0
 _DEATH_SECONDS = 0.3
@@ -136,9 +134,7 @@ def leave_with_parent(parent: int, patience: float = 0.0) -> None:
 
     patience: how many seconds it may take after SIGTERM to do what remains to be done.
     """
-    if sys.platform == "linux":
-        # After the change of user, which would clear it.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ask_for_signal(signal.SIGTERM)  # after the change of user
     threading.Thread(target=_watch_parent, args=(parent, patience), daemon=True).start()
 
 
