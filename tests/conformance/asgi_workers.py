@@ -62,7 +62,8 @@ class ASGIWorkerConformance(WorkerConformance):
 
     def test_a_websocket_is_no_request(self, server: Gunicorn) -> None:
         with counted(server, 1) as change:
-            with connect(f"ws://127.0.0.1:{server.port}/socket") as websocket:
+            address = f"ws://127.0.0.1:{server.port}/socket"
+            with connect(address, close_timeout=1) as websocket:
                 websocket.send("hello")
                 echoed = websocket.recv()
                 in_progress = server.metrics().sum(IN_PROGRESS)

@@ -22,14 +22,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from tests.support import clients
 from tests.support import http as plain_http
-from tests.support.certificates import Certificates
 from tests.support.counting import (
     DURATION,
     ERRORS,
@@ -53,8 +51,7 @@ from tests.support.versions import version_id
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 JUNK_METHODS = ("BREW", "PROPFIND", "MKCOL")
 CLIENT_GONE = "499"
-KILLS = 3
-VERSIONS = {"http/1.1": "HTTP/1.1", "h2": "HTTP/2"}
+KILLS = 2
 
 
 def on_gunicorns(*versions: str | None) -> pytest.MarkDecorator:
@@ -70,7 +67,6 @@ class WorkerConformance:
     config: ClassVar[str] = ""
     concurrent: ClassVar[int] = 8
     keeps_alive: ClassVar[bool] = True
-    http2: ClassVar[bool] = True
 
     @classmethod
     def run(cls, gunicorn_version: str | None, **options: Any) -> Any:
@@ -316,31 +312,6 @@ class WorkerConformance:
         server.wait_for(lambda: server.metrics().sum(IN_PROGRESS) == 0)
         return load
 
-    # -- TLS and HTTP/2 --------------------------------------------------------------------------
-
-    def test_requests_over_tls_and_http2_are_counted_like_any_other(
-        self, gunicorn_version: str | None, tmp_path: Path
-    ) -> None:
-        protocols = ["http/1.1"]
-        if self.http2 and gunicorn_version is None:
-            protocols.append("h2")
-        certificates = Certificates.create(tmp_path)
-        with self.run(
-            gunicorn_version, config=self.config + tls(certificates, protocols)
-        ) as server:
-            wait_running(server)
-            for protocol in protocols:
-                with counted(server, 7) as change:
-                    answers = ask_over_tls(server, certificates, protocol)
-                statuses = Counter((str(answer.status_code),) for answer in answers)
-                assert {answer.http_version for answer in answers} == {VERSIONS[protocol]}
-                assert change.by(REQUESTS, "status") == statuses
-                assert change.by(EXCEPTIONS, "error_type") == {("ValueError",): 1}
-                assert change.sum(REQUEST_BYTES) == 70_000
-                assert change.sum(DURATION, endpoint="/stream") >= 0.1
-                sizes = sum(len(answer.content) for answer in answers if answer.is_success)
-                assert sizes <= change.sum(RESPONSE_BYTES) <= sizes + 50
-
 
 def exchange(server: Gunicorn, method: str, path: str) -> bytes:
     """Send one bare request and return every byte of the answer."""
@@ -407,36 +378,3 @@ def left_in(folder: Path) -> Samples:
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
     return Samples(generate_latest(registry).decode())
-
-
-def tls(certificates: Certificates, protocols: list[str]) -> str:
-    """Return the configuration of a server that speaks `protocols` over TLS."""
-    lines = [
-        f"certfile = {str(certificates.server_cert)!r}",
-        f"keyfile = {str(certificates.server_key)!r}",
-    ]
-    if "h2" in protocols:
-        lines.append("http_protocols = 'h2,h1'")
-    return "\n" + "\n".join(lines)
-
-
-def ask_over_tls(
-    server: Gunicorn, certificates: Certificates, protocol: str
-) -> list[httpx.Response]:
-    """Send seven requests over one connection that speaks `protocol`; return the answers."""
-    with httpx.Client(
-        base_url=f"https://127.0.0.1:{server.port}",
-        verify=certificates.client_context(),
-        http1=protocol != "h2",
-        http2=protocol == "h2",
-        timeout=30,
-    ) as client:
-        return [
-            client.get("/hello"),
-            client.get("/status/404"),
-            client.get("/raise/before"),
-            client.post("/echo", content=b"b" * 70_000),
-            client.get("/stream?n=3&delay=0.04"),
-            client.get("/big?size=300000"),
-            client.head("/hello"),
-        ]

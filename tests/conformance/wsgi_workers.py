@@ -101,9 +101,8 @@ class WSGIWorkerConformance(WorkerConformance):
         assert change.sum(EXCEPTIONS) == 0
 
     def test_files_sent_by_the_kernel_are_measured(self, server: Gunicorn) -> None:
-        with counted(server, 2) as change:
+        with counted(server, 1) as change:
             answer = server.get("/sendfile?size=200000")
-            server.get("/sendfile?size=200000", method="HEAD")
 
         assert answer.body == b"f" * 200_000
         assert change.sum(RESPONSE_BYTES) == 200_000

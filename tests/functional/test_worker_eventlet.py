@@ -7,7 +7,7 @@ from tests.conformance.wsgi_workers import WSGIWorkerConformance
 from tests.support.versions import OLDER
 
 
-@on_gunicorns(*OLDER, None)
+@on_gunicorns(OLDER[0], None)
 class TestEventlet(WSGIWorkerConformance):
     """Eventlet worker, observed."""
 

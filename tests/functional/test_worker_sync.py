@@ -14,4 +14,3 @@ class TestSync(WSGIWorkerConformance):
     worker_class = "gunicorn_prometheus_exporter.PrometheusWorker"
     concurrent = 1
     keeps_alive = False
-    http2 = False

@@ -11,4 +11,3 @@ class TestUvicorn(ASGIWorkerConformance):
     """Uvicorn worker, observed."""
 
     worker_class = "gunicorn_prometheus_exporter.PrometheusUvicornWorker"
-    http2 = False

@@ -8,6 +8,7 @@ after the last byte, with the exception in flight still to be seen.
 from __future__ import annotations
 
 import errno
+import ssl
 import sys
 from collections.abc import Mapping
 from types import TracebackType
@@ -20,6 +21,7 @@ from gunicorn_prometheus_exporter.workers.taps import AnswerTap, count_chunks
 
 _SWITCHING_PROTOCOLS = 101
 _BODILESS = frozenset({204, 304})
+_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, None)
 
 Outcome = tuple[int, BaseException | None, bool]
 """The status the client got, what the application raised, and if the worker answered it."""
@@ -115,7 +117,7 @@ def outcome(resp: Any, error: BaseException | None) -> Outcome:
     """Return the status the client got, what was raised, and whether the worker answered that."""
     if error is None:
         return resp.status_code or 500, None, False
-    if isinstance(error, OSError) and is_client_gone(error):
+    if is_client_gone(error):
         return CLIENT_CLOSED, None, False
     if resp is not None and resp.headers_sent:
         # gunicorn raises StopIteration in place of what broke the response off; where there is
@@ -125,9 +127,11 @@ def outcome(resp: Any, error: BaseException | None) -> Outcome:
     return 500, error, True
 
 
-def is_client_gone(error: OSError) -> bool:
+def is_client_gone(error: BaseException) -> bool:
     """Return whether `error` comes from the client's socket, not from the application's work."""
-    if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN) or error.errno is None:
+    if type(error).__module__ == "gunicorn.http2.errors":
+        return True  # the peer reset the stream, or the connection is lost
+    if isinstance(error, ssl.SSLError) or (isinstance(error, OSError) and error.errno in _GONE):
         return _passed_gunicorn_io(error.__traceback__)
     return False
 
