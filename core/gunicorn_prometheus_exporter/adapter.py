@@ -164,7 +164,7 @@ class Labeller:
         template = self._guard("endpoint", resolve)
         route.endpoint = self._endpoint(template, prefix)
         route.excluded = excluded or self._is_excluded(route.endpoint, template, path)
-        if self.settings.labels:
+        if self.settings.labels and not route.excluded:
             route.labels = tuple(
                 (name, self._label(name, source, request))
                 for name, source in self.settings.labels.items()
@@ -184,8 +184,11 @@ class Labeller:
         return any(pattern.match(name) for pattern in self._excluded for name in names)
 
     def _label(self, name: str, source: LabelSource, request: Any) -> str:
-        value = self._guard(f"label {name}", lambda: source(request))
-        return "" if value is None else str(value)[:128]
+        def text() -> str:
+            value = source(request)
+            return "" if value is None else str(value)[:128]
+
+        return self._guard(f"label {name}", text) or ""
 
     def _guard(self, what: str, call: Callable[[], Any]) -> Any:
         """Return what `call` returns, or None where it raises: no label is worth a request."""

@@ -177,3 +177,31 @@ def test_an_asynchronous_client_that_leaves_is_counted_as_such() -> None:
     labels = {"endpoint": "/sleep", "status": "499"}
     assert moved(act, "gunicorn_requests_total", **labels) == 1
     assert moved(act, "gunicorn_worker_requests_in_progress") == 0
+
+
+def test_a_label_whose_text_fails_is_empty() -> None:
+    """What a callable returns may fail later than the callable itself."""
+
+    class Unprintable:
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    with override_settings(GUNICORN_PROMETHEUS={"LABELS": {"odd": lambda request: Unprintable()}}):
+        call = django_site.calls("wsgi")
+
+        assert call("/plain").status == 200
+        assert call.route.labels == (("odd", ""),)
+
+
+def test_labels_of_what_is_left_out_are_not_asked_for() -> None:
+    """A health check costs nothing more."""
+
+    def fail(request: object) -> str:
+        raise AssertionError("asked")
+
+    values = {"LABELS": {"odd": fail}, "EXCLUDE": ["/healthz"]}
+    with override_settings(GUNICORN_PROMETHEUS=values):
+        call = django_site.calls("wsgi")
+
+        assert call("/healthz").status == 200
+        assert call.route.labels == ()
