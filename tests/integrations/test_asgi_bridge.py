@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gunicorn_prometheus_asgi import AsgiToWsgi, LifespanError, PrometheusMiddleware, WsgiToAsgi
+from gunicorn_prometheus_exporter.errors import SettingsError
 from gunicorn_prometheus_exporter.route import UNMATCHED, route_of
 from gunicorn_prometheus_flask import PrometheusExporter
 from tests.conformance.adapters import Client, moved, total
@@ -184,6 +185,14 @@ def test_a_failing_start_is_an_error_and_is_tried_again() -> None:
         with pytest.raises(LifespanError):
             bridge.start()
         assert WsgiClient(bridge)("/plain").status == 200
+
+
+def test_a_wrong_setting_stops_the_start() -> None:
+    """Starlette builds its middleware when it is first called, which is for its lifespan."""
+    app = Starlette()
+    app.add_middleware(PrometheusMiddleware, buckets="fast,slow")
+    with bridged(app) as bridge, pytest.raises(SettingsError, match="buckets"):
+        bridge.start()
 
 
 def test_an_application_without_lifespan_is_served() -> None:

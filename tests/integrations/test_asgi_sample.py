@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from websockets.sync.client import connect
 
+from tests.support import clients
 from tests.support.gunicorn import ROOT, Gunicorn, running_gunicorn
 
 PROJECT = ROOT / "sample_projects" / "fastapi_app"
@@ -27,6 +29,8 @@ CONFIGURATIONS: dict[str, tuple[str, Sequence[str]]] = {
     "thread": bridged("Thread", "--threads", "4"),
     "thread preloaded": bridged("Thread", "--threads", "4", "--preload"),
     "gevent": bridged("Gevent"),
+    "gevent preloaded": bridged("Gevent", "--preload"),
+    "eventlet preloaded": bridged("Eventlet", "--preload"),
     "eventlet": bridged("Eventlet"),
 }
 
@@ -49,7 +53,7 @@ REQUESTS = [
 ]
 
 
-@pytest.fixture(params=CONFIGURATIONS)
+@pytest.fixture(params=CONFIGURATIONS, scope="module")
 def server(request: pytest.FixtureRequest) -> Iterator[Gunicorn]:
     """The weather service under each worker, by its own configuration."""
     name, arguments = CONFIGURATIONS[request.param]
@@ -80,6 +84,32 @@ def test_the_weather_is_measured_under_every_worker(server: Gunicorn) -> None:
     server.wait_for(
         lambda: server.metrics().sum("weather_subscriptions_total") == 1, message="the task"
     )
+
+
+def test_requests_that_come_together_are_all_answered_and_counted(server: Gunicorn) -> None:
+    """Streams, threads and coroutines of one event loop, and a client in eight that leaves."""
+    before = server.metrics()
+
+    def ask(number: int) -> int:
+        if number % 8 == 0:
+            with clients.connected(server.address) as connection:
+                connection.sendall(b"GET /forecasts/oslo/hours HTTP/1.1\r\nHost: x\r\n\r\n")
+            return 200
+        return server.get("/forecasts/oslo/hours" if number % 2 else "/forecasts/oslo").status
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(ask, range(64))) == {200}
+
+    def counted(name: str = "gunicorn_requests_total") -> float:
+        return server.metrics().sum(name) - before.sum(name)
+
+    server.wait_for(lambda: counted() >= 64, message="the count")
+    server.wait_for(
+        lambda: server.metrics().sum("gunicorn_worker_requests_in_progress") == 0,
+        message="every request to end",
+    )
+    assert counted() == 64
+    assert counted("gunicorn_request_exceptions_total") == 0
 
 
 @pytest.mark.parametrize("name", ["asgi", "uvicorn"])

@@ -30,7 +30,8 @@ class Lifespan:
     async def start(self) -> None:
         """Let the application start; raise LifespanError where it says that it cannot.
 
-        An application that raises instead does not know of lifespans, and goes without.
+        An application that raises instead does not know of lifespans, and goes without; but a wrong
+        setting of ours, which comes to light when the application builds its middleware, is raised.
         """
         self._task = asyncio.ensure_future(self._run())
         answer = await self._ask("lifespan.startup")
@@ -51,6 +52,7 @@ class Lifespan:
         if answer.done():
             return str(answer.result()["type"])
         answer.cancel()
+        self._task.result()
         return ""
 
     async def _run(self) -> None:
@@ -61,5 +63,7 @@ class Lifespan:
         }
         try:
             await self._app(scope, self._asked.get, self._answers.put)
+        except PrometheusExporterError:
+            raise
         except Exception:  # noqa: BLE001 - uvicorn too takes it for "unsupported"; failures are told
             return

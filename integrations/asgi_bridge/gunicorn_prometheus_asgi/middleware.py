@@ -84,7 +84,7 @@ class PrometheusMiddleware:
 
         self._labeller.label(
             scope,
-            _request(scope),
+            _request(scope) if self._settings.labels else None,
             resolve,
             path=start.path,
             prefix=start.root_path,

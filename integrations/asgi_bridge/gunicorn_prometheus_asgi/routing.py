@@ -8,7 +8,7 @@ as it was before the router wrote into it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where the search for a route begins: a router, and the scope as that router gets it."""
+    """Where the search for a route begins: a router, and the scope as that router gets it.
+
+    endpoint: what answered, if the router has told; it spares trying all other routes.
+    """
 
     router: Any
     scope: Scope
+    endpoint: object = None
 
     @property
     def root_path(self) -> str:
@@ -52,7 +56,12 @@ class Entry:
 
     def find(self) -> Found | None:
         """Return the route that answers, or None for none."""
-        return None if self.router is None else _walk(self.router, self.scope, "")
+        if self.router is None:
+            return None
+        found = _walk(self.router, self.scope, "", self.endpoint)
+        if found is None and self.endpoint is not None:  # a mount, within which all is open
+            found = _walk(self.router, self.scope, "", None)
+        return found
 
 
 def entry(app: object, before: Scope, live: Scope) -> Entry:
@@ -61,11 +70,15 @@ def entry(app: object, before: Scope, live: Scope) -> Entry:
     before: a copy of the scope from before the request was routed.
     live: the scope that the application was called with, which Starlette adds itself to.
     """
+    endpoint = live.get("endpoint")
+    if endpoint is before.get("endpoint"):
+        endpoint = None
     if "router" in before:  # in a mounted application: what counts is the one it is mounted in
         kept = {key: before[key] for key in before if key not in _WRITTEN_BY_ROUTING}
-        return Entry(before["router"], {**kept, "root_path": before.get("app_root_path", "")})
+        scope = {**kept, "root_path": before.get("app_root_path", "")}
+        return Entry(before["router"], scope, endpoint)
     router = _router_in(app) or _router_in(live.get("app"))
-    return Entry(router, _entered(router, before))
+    return Entry(router, _entered(router, before), endpoint)
 
 
 def route_path(scope: Scope) -> str:
@@ -95,53 +108,65 @@ def _entered(router: Any, scope: Scope) -> Scope:
     return {**scope, "root_path": root_path} if root_path else scope
 
 
-def _walk(app: Any, scope: Scope, prefix: str, *, redirected: bool = False) -> Found | None:
-    matched = _match(app.routes, scope)
+def _walk(
+    app: Any, scope: Scope, prefix: str, endpoint: object, *, redirected: bool = False
+) -> Found | None:
+    matched = _match(app.routes, scope, endpoint)
     if matched is not None:
-        return _descend(*matched, scope, prefix, redirected=redirected)
+        return _descend(*matched, scope, prefix, endpoint, redirected=redirected)
     router = getattr(app, "router", app)
     if not redirected and getattr(router, "redirect_slashes", False) and route_path(scope) != "/":
-        found = _walk(app, _slash_toggled(scope), prefix, redirected=True)
+        found = _walk(app, _slash_toggled(scope), prefix, None, redirected=True)
         if found is not None:
             return found
     return None if redirected else _frontend(router, scope, prefix)
 
 
-def _match(routes: Iterable[Any], scope: Scope) -> tuple[Any, Scope] | None:
+def _match(routes: Iterable[Any], scope: Scope, endpoint: object) -> tuple[Any, Scope] | None:
     """Return the route that a router chooses, and what it adds to the scope."""
+    from starlette.routing import Match  # whose routes these are
+
     partial = None
-    for route in routes:
+    for route in _candidates(routes, endpoint):
         match, child = route.matches(scope)
-        if match.name == "FULL":
-            return _included(route, child, scope)
-        if match.name == "PARTIAL" and partial is None:
+        if match is Match.FULL:
+            return route, child
+        if match is Match.PARTIAL and partial is None:
             partial = route, child
-    return None if partial is None else _included(*partial, scope)
+    return partial
 
 
-def _included(route: Any, child: Scope, scope: Scope) -> tuple[Any, Scope] | None:
-    """Return `route`; or the one within it, where FastAPI (>= 0.137) keeps an included router."""
-    if hasattr(route, "path") or hasattr(route, "host"):
-        return route, child
-    within = sys.modules["fastapi.routing"].iter_route_contexts([route])
-    return _match(within, scope)
+def _candidates(routes: Iterable[Any], endpoint: object) -> Iterator[Any]:
+    """Yield the routes that may lead to `endpoint`, all if it is None; mounts always may.
+
+    Among them the router's choice is the first that matches, as it is among all of them.
+    """
+    for route in routes:
+        if not hasattr(route, "path") and not hasattr(route, "host"):
+            # FastAPI >= 0.137 keeps the routers that an application includes
+            yield from _candidates(_routes_within(route), endpoint)
+        elif endpoint is None or getattr(route, "endpoint", None) in (None, endpoint):
+            yield route
+
+
+def _routes_within(included: Any) -> Iterable[Any]:
+    contexts: Iterable[Any] = sys.modules["fastapi.routing"].iter_route_contexts([included])
+    return contexts
 
 
 def _descend(
-    route: Any, child: Scope, scope: Scope, prefix: str, *, redirected: bool
+    route: Any, child: Scope, scope: Scope, prefix: str, endpoint: object, *, redirected: bool
 ) -> Found | None:
-    if "root_path" in child:  # a mount
-        return _enter(route.app, {**scope, **child}, prefix + route.path, redirected=redirected)
-    if getattr(route, "host", None) is not None:
-        return _enter(route.app, {**scope, **child}, prefix, redirected=redirected)
-    return Found(prefix + route.path, route.endpoint)
-
-
-def _enter(app: Any, scope: Scope, prefix: str, *, redirected: bool) -> Found | None:
-    router = _router_in(app)
+    is_mount = "root_path" in child
+    if not is_mount and getattr(route, "host", None) is None:
+        return Found(prefix + route.path, route.endpoint)
+    if is_mount:
+        prefix += route.path
+    router = _router_in(route.app)
     if router is None:
         return Found(prefix + REST)
-    return _walk(router, _entered(router, scope), prefix, redirected=redirected)
+    within = _entered(router, {**scope, **child})
+    return _walk(router, within, prefix, endpoint, redirected=redirected)
 
 
 def _slash_toggled(scope: Scope) -> Scope:
