@@ -282,10 +282,9 @@ class WorkerConformance:
             load = self.kill_workers_under_load(server)
             metrics = server.metrics()
             count = metrics.sum(REQUESTS)
-            assert load.answered - KILLS * self.concurrent <= count
-            assert count <= load.answered + load.broken
-            assert count == metrics.sum(WORKER_REQUESTS)
-            assert metrics.sum("gunicorn_request_duration_seconds_count") == count
+            for name in (REQUESTS, WORKER_REQUESTS, "gunicorn_request_duration_seconds_count"):
+                lost = load.answered - metrics.sum(name)
+                assert -load.broken <= lost <= KILLS * self.concurrent, name
 
             in_flight = 2 * min(self.concurrent, 2)
             with ThreadPoolExecutor(in_flight) as pool:

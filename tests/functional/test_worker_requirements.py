@@ -1,4 +1,4 @@
-"""A worker that lacks what it needs does not start, and the last line of the log says what to do."""
+"""A worker that lacks what it needs does not start; the last line of the log says what to do."""
 
 from __future__ import annotations
 
