@@ -205,9 +205,17 @@ def _may_write(path: str, uid: int, gid: int) -> bool:
         return True
     if found.st_uid == uid:
         return bool(found.st_mode & stat.S_IWUSR)
-    if found.st_gid == gid:
+    if found.st_gid in _groups(uid, gid):
         return bool(found.st_mode & stat.S_IWGRP)
     return bool(found.st_mode & stat.S_IWOTH)
+
+
+def _groups(uid: int, gid: int) -> list[int]:
+    """Return the groups of a user whose own is `gid`: workers may get them, by `initgroups`."""
+    try:
+        return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        return [gid]
 
 
 def _name(uid: int) -> str:
