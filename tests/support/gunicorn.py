@@ -46,7 +46,10 @@ _HTTP_BIND = re.compile(r"https?://(\S+):(\d+)$")
 _METRICS = re.compile(r"Prometheus metrics on https?://(\S+):(\d+)/metrics")
 _BOOTING = re.compile(r"Booting worker with pid: (\d+)")
 
-_OURS = re.compile(r"(PROMETHEUS|GUNICORN|REDIS)_|XDG_RUNTIME_DIR$|PYTHONPATH$", re.IGNORECASE)
+# What a server must not inherit; other tests of this process set Django's variable.
+_OURS = re.compile(
+    r"(PROMETHEUS|GUNICORN|REDIS|DJANGO)_|XDG_RUNTIME_DIR$|PYTHONPATH$", re.IGNORECASE
+)
 
 
 class Gunicorn:
