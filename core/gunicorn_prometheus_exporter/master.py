@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from gunicorn_prometheus_exporter import bootstrap, values
-from gunicorn_prometheus_exporter.errors import PrometheusExporterError, SettingsError
+from gunicorn_prometheus_exporter.errors import PrometheusExporterError, SettingsError, StorageError
 from gunicorn_prometheus_exporter.exits import Exit
 from gunicorn_prometheus_exporter.exporter.supervisor import ExporterSupervisor
 from gunicorn_prometheus_exporter.master_metrics import MasterMetrics
@@ -204,7 +204,7 @@ class Master:
             self._pid = 0
             self._metrics.publish()
             self._supervisor.stop()
-            self.place.close()
+            self.place.close(handed_over=bool(self._arbiter.reexec_pid))
 
 
 def open_master(arbiter: Any) -> Master:
@@ -221,10 +221,12 @@ def _open_place(settings: Settings, inherited: Mapping[str, Any]) -> Place:
         require_redis(settings)
         fd = inherited.get("memory_fd")
         return MemoryPlace(None if fd is None else MemoryVolume(fd))
-    if "directory" in inherited and inherited["is_auto"]:
-        return DirectoryPlace(inherited["directory"], is_auto=True)
+    former = inherited.get("directory")
     if settings.multiproc_dir:
-        return DirectoryPlace.configured(settings.multiproc_dir)
+        return DirectoryPlace.configured(settings.multiproc_dir, former)
+    if former and inherited["is_auto"]:
+        with suppress(StorageError):  # removed by hand: a new one will do
+            return DirectoryPlace(former, is_auto=True, is_inherited=True)
     return DirectoryPlace.temporary()
 
 

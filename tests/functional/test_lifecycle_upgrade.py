@@ -196,3 +196,37 @@ def replace(server: Gunicorn, master: int) -> int:
 def wait_for_requests(server: Gunicorn, count: int) -> None:
     """Wait until so many requests are counted; the first master may have ended."""
     wait_until(lambda: server.metrics().sum(REQUESTS) == count, message=f"{count} requests")
+
+
+@oldest_and_newest
+def test_the_old_master_may_end_before_the_next_one_is_ready(
+    gunicorn_version: str | None, tmp_path: Path
+) -> None:
+    """While that one loads its application; what was counted is there when it comes."""
+    gate = tmp_path / "open"
+    code = tmp_path / "loading.py"
+    code.write_text(
+        "import os, time\n"
+        f"while 'GUNICORN_PID' in os.environ and not os.path.exists({str(gate)!r}):\n"
+        "    time.sleep(0.02)\n"
+        "from tests.support.apps import app\n"
+    )
+    with running_gunicorn(str(code), preload=True, gunicorn_version=gunicorn_version) as server:
+        ask(server, 5)
+        server.wait_sum(REQUESTS, 5)
+        folders = server.storage_folders()
+        server.signal(signal.SIGUSR2)
+        server.wait_sum("gunicorn_master_worker_restart_total", 1, reason="usr2")
+        server.signal(signal.SIGTERM)
+        assert server.wait_end() == 0
+
+        gate.touch()
+        wait_until(lambda: server.log_text().count("Listening at") == 2)
+        wait_until(lambda: len(server.worker_pids(newest_master(server))) == 2)
+        ask(server, 5)
+        wait_for_requests(server, 10)
+        assert server.storage_folders() == folders
+
+        server.signal(signal.SIGTERM, newest_master(server))
+        server.assert_nothing_left()
+        assert not any(folder.exists() for folder in folders)

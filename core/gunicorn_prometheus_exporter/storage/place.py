@@ -48,8 +48,11 @@ class Place(Protocol):
     def give_to(self, uid: int, gid: int) -> None:
         """Let the user and group that workers run as read and write everything."""
 
-    def close(self) -> None:
-        """Leave, and remove what nobody else uses any more."""
+    def close(self, *, handed_over: bool = False) -> None:
+        """Leave, and remove what nobody else uses any more.
+
+        handed_over: another gunicorn will use it, although it may not have come so far yet.
+        """
 
     def close_in_child(self) -> None:
         """Let go of what only the master holds, in a forked worker."""
@@ -58,16 +61,17 @@ class Place(Protocol):
 class DirectoryPlace:
     """A directory that every gunicorn using it holds a shared lock on."""
 
-    def __init__(self, path: str, *, is_auto: bool) -> None:
+    def __init__(self, path: str, *, is_auto: bool, is_inherited: bool = False) -> None:
         """Use the directory `path`; raises StorageError, in one sentence, if it cannot be used.
 
         is_auto: it was made for this run, and goes away with the last gunicorn that uses it.
+        is_inherited: another gunicorn handed it over, so that what is in it goes on.
         """
         self.path = path
         self.is_auto = is_auto
         self.volume: FileVolume = FileVolume(path)
         self._lock = self._enter()
-        if try_lock(self._lock):
+        if not is_inherited and try_lock(self._lock):
             _remove_leftovers(self.volume)
         deadline = time.monotonic() + _PATIENCE
         while not try_lock(self._lock, shared=True):  # another gunicorn is just starting or leaving
@@ -76,14 +80,17 @@ class DirectoryPlace:
             time.sleep(0.01)
 
     @classmethod
-    def configured(cls, path: str) -> DirectoryPlace:
-        """Return the directory that the user named, made if it is absent."""
+    def configured(cls, path: str, former: object = None) -> DirectoryPlace:
+        """Return the directory that the user named, made if it is absent.
+
+        former: the one that another gunicorn handed over.
+        """
         path = os.path.abspath(path)
         try:
             os.makedirs(path, mode=0o755, exist_ok=True)
         except OSError as error:
             raise _unusable(path, error) from error
-        return cls(path, is_auto=False)
+        return cls(path, is_auto=False, is_inherited=path == former)
 
     @classmethod
     def temporary(cls) -> DirectoryPlace:
@@ -147,11 +154,11 @@ class DirectoryPlace:
                 with suppress(FileNotFoundError):  # another gunicorn's, that has just gone
                     os.chown(entry.path, uid, gid, follow_symlinks=False)
 
-    def close(self) -> None:
-        """Remove an automatic directory if no other gunicorn uses it."""
+    def close(self, *, handed_over: bool = False) -> None:
+        """Remove an automatic directory if no other gunicorn uses it, or will."""
         # Leaving comes first: of two gunicorns that leave at once, the last one finds nobody.
         os.close(self._lock.fd)
-        if self.is_auto:
+        if self.is_auto and not handed_over:
             with suppress(StorageError):  # the other one was faster
                 self._lock = self._enter()
                 if try_lock(self._lock):
@@ -184,8 +191,8 @@ class MemoryPlace:
     def give_to(self, uid: int, gid: int) -> None:
         """Do nothing: whoever inherits the descriptor may use the memory."""
 
-    def close(self) -> None:
-        """Close the descriptor."""
+    def close(self, *, handed_over: bool = False) -> None:
+        """Close the descriptor; who inherited it has its own."""
         os.close(self.volume.fd)
 
     def close_in_child(self) -> None:
