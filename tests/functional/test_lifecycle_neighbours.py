@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -129,3 +130,22 @@ def test_an_exporter_that_was_killed_comes_back_and_no_scrape_fails() -> None:
         assert len(server.exporter_pids()) == 1
         assert server.exporter_pids() != [exporter]
         assert "was sent SIGKILL" not in server.log_text()
+
+
+@oldest_and_newest
+def test_a_directory_that_somebody_removed_harms_no_request(gunicorn_version: str | None) -> None:
+    """Nor a reload, nor the end of a worker: new ones serve without metrics, and say so."""
+    with running_gunicorn(gunicorn_version=gunicorn_version) as server:
+        ask(server, 3)
+        [folder] = server.storage_folders()
+        shutil.rmtree(folder)
+        before = server.worker_pids()
+        server.signal(signal.SIGHUP)
+        server.wait_workers(2, but=before)
+        ask(server, 3)
+        os.kill(server.worker_pids()[0], signal.SIGKILL)
+        server.wait_workers(2)
+        ask(server, 3)
+        assert "This worker serves without metrics" in server.log_text()
+        assert server.scrape().status == 200
+        assert "Traceback" not in server.log_text()
