@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-CORE = Path(__file__).parents[2] / "core"
+import gunicorn_prometheus_exporter
+
+CORE = Path(gunicorn_prometheus_exporter.__file__).parents[1]
 
 PROGRAM = """
 import signal, sys, threading

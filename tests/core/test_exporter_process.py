@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import gunicorn_prometheus_exporter
 from gunicorn_prometheus_exporter.exporter.child import ExporterChild, spawn
 from gunicorn_prometheus_exporter.exporter.listener import listen
 from gunicorn_prometheus_exporter.exporter.order import LOADER, Order, encode
@@ -26,7 +27,7 @@ from tests.support.supervision import exporting, get, scrape, write_counter
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
-CORE = ROOT / "core"
+CORE = Path(gunicorn_prometheus_exporter.__file__).parents[1]
 
 
 def pid_of(supervisor: ExporterSupervisor) -> int:

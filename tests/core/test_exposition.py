@@ -175,6 +175,9 @@ class TestClashes:
 
 
 class TestText:
+    @pytest.mark.skipif(
+        floatToGoString(1e10) != "1e+10", reason="prometheus_client < 0.26 writes 1e+010"
+    )
     @given(st.floats() | st.integers(-(2**60), 2**60).map(float))
     def test_numbers_are_written_as_prometheus_client_does(self, value: float) -> None:
         assert go_float(value) == floatToGoString(value)

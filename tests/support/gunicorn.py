@@ -375,6 +375,7 @@ def running_gunicorn(
     must still be alive then, end with status 0 and leave nothing. The log is printed where
     anything failed.
     """
+    versions.skip_without_asgi_worker(options.get("worker_class"), options.get("gunicorn_version"))
     server = Gunicorn(app, **options)
     try:
         server.start()
