@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gunicorn_prometheus_exporter.redis.scripts import FOLD, PUBLISH, READ, Keys, Script
@@ -59,10 +59,9 @@ class Channel:
         self._client: Any = None
 
     def publish(
-        self, snapshots: Sequence[Snapshot], schemas: Iterable[Schema] = (), *, read: bool = False
+        self, snapshots: Sequence[Snapshot], schemas: Sequence[Schema] = (), *, read: bool = False
     ) -> Reply:
         """Store what is newer than what is there; if `read`, return all snapshots then."""
-        schemas = list(schemas)
         arguments: list[Any] = [self._life, "all" if read else "", len(schemas)]
         for schema in schemas:
             arguments += [schema.id, schema.packed]

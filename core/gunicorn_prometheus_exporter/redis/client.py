@@ -125,5 +125,7 @@ def reason(error: BaseException) -> str:
         if isinstance(error, kind):
             return text
     name = type(error).__name__
-    lost = isinstance(error, (redis.ConnectionError, OSError))
+    lost = isinstance(
+        error, (redis.ConnectionError, redis.exceptions.RedisClusterException, OSError)
+    )
     return f"it cannot be reached ({name})" if lost else name

@@ -51,7 +51,7 @@ def choose_victims(snapshots: Sequence[Snapshot], now: int, after: float) -> lis
     gone = [one for one in instances if now - one.stamp > after / 2][:MAX_VICTIMS]
     corrections = {correction_id(one.id) for one in gone}
     archives = [one for one in snapshots if one.is_archive]
-    return gone + [one for one in archives if not one.name or one.id in corrections]
+    return gone + [one for one in archives if not one.is_correction or one.id in corrections]
 
 
 def make_archive(victims: Mapping[Snapshot, Sequence[Block]], now: int, remember: float) -> Archive:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gunicorn_prometheus_exporter.redis.compaction import correction_id
 from gunicorn_prometheus_exporter.redis.snapshot import Snapshot
 
 
@@ -21,8 +22,13 @@ class Known:
 
     @property
     def snapshots(self) -> list[Snapshot]:
-        """Every snapshot that counts, in a stable order, but for that of our own instance."""
-        return [self._snapshots[one] for one in sorted(self._snapshots) if one != self.own]
+        """Every snapshot that counts, in a stable order, but for that of our own instance.
+
+        A correction counts with the instance that it belongs to.
+        """
+        instances = {*self._snapshots, *([self.own] if self.own else [])}
+        corrections = {correction_id(one) for one in instances}
+        return [one for one in self._others() if not one.is_correction or one.id in corrections]
 
     def learn(self, seen: Iterable[Snapshot]) -> list[Snapshot]:
         """Take over what is newer in `seen`, which is everything that Redis holds.
@@ -37,7 +43,12 @@ class Known:
             elif known.sequence == one.sequence and known.stamp < one.stamp:
                 self._snapshots[one.id] = known.stamped(one.stamp)
         self._forget_absorbed()
-        return [one for one in self.snapshots if _is_lacking(one, held.get(one.id))]
+        lost = [one for one in self._others() if _is_lacking(one, held.get(one.id))]
+        # Corrections first: without them their instances would count too much.
+        return sorted(lost, key=lambda one: not one.is_correction)
+
+    def _others(self) -> list[Snapshot]:
+        return [self._snapshots[one] for one in sorted(self._snapshots) if one != self.own]
 
     def _forget_absorbed(self) -> None:
         archives = [one for one in self._snapshots.values() if one.is_archive]

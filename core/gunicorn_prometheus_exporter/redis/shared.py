@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import partial
 
 from gunicorn_prometheus_exporter.exporter.exposition import Exposition
 from gunicorn_prometheus_exporter.exporter.self_metrics import SelfMetrics
 from gunicorn_prometheus_exporter.exporter.source import MetricsSource
-from gunicorn_prometheus_exporter.redis.agent import Agent, View
+from gunicorn_prometheus_exporter.redis.agent import Agent
 from gunicorn_prometheus_exporter.redis.channel import Channel
 from gunicorn_prometheus_exporter.redis.client import load_redis, open_client
+from gunicorn_prometheus_exporter.redis.exchange import View
 from gunicorn_prometheus_exporter.redis.identity import Identity
 from gunicorn_prometheus_exporter.redis.instance import Instance
 from gunicorn_prometheus_exporter.redis.naming import Renaming
@@ -77,7 +79,7 @@ class SharedMetrics:
         return self._renaming.rename(local, self._instance.name) if self._instance else local
 
     def _others(self, view: View) -> list[Block]:
-        now, live = view.redis_now(), self._settings.redis_live_seconds * 1000
+        now, live = view.redis_now(time.monotonic()), self._settings.redis_live_seconds * 1000
         blocks: list[Block] = []
         for other in view.others:
             listed = other.blocks if other.is_live(now, live) else other.totals
@@ -86,7 +88,7 @@ class SharedMetrics:
 
     def _health_blocks(self) -> list[Block]:
         view = self._agent.view
-        now, live_ms = view.redis_now(), self._settings.redis_live_seconds * 1000
+        now, live_ms = view.redis_now(time.monotonic()), self._settings.redis_live_seconds * 1000
         instances = [one for one in view.others if not one.snapshot.is_archive]
         live = [one for one in instances if one.is_live(now, live_ms)]
         ages = {one.name: max(0.0, (now - one.snapshot.stamp) / 1000) for one in live}

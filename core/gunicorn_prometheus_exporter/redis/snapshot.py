@@ -82,6 +82,11 @@ class Snapshot:
         return self.body[20] == 1
 
     @property
+    def is_correction(self) -> bool:
+        """Whether it takes off from an instance what an archive has of it."""
+        return self.is_archive and bool(self.name)
+
+    @property
     def name(self) -> str:
         """The name that the instance is shown under."""
         return self.body[_HEAD.size : _HEAD.size + self._head()[2]].decode(errors="replace")
