@@ -88,8 +88,8 @@ def act(spec: Spec, name: str, owner: int, registry: CollectorRegistry) -> None:
         metric = Histogram(name, spec.help, spec.labels, registry=registry, buckets=spec.bounds)
     else:
         metric = Summary(name, spec.help, spec.labels, registry=registry)
-    for values, amount in spec.actions[owner]:
-        child = metric.labels(*values) if spec.labels else metric
+    for labels, amount in spec.actions[owner]:
+        child = metric.labels(*labels) if spec.labels else metric
         if isinstance(child, Counter):
             child.inc(amount)
         elif isinstance(child, Gauge):
