@@ -47,6 +47,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests/support sample_projects/demo.py sample_projects/wsgi_app sample_projects/asgi_app
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev

@@ -28,7 +28,7 @@ def main(directory: str, report: str, *options: str) -> None:
         monkey.patch_all()
     if "--patched-by-eventlet" in options:
         warnings.simplefilter("ignore", DeprecationWarning)  # eventlet announces its own end
-        import eventlet  # type: ignore[import-untyped]
+        import eventlet
 
         eventlet.monkey_patch()
     with exporting(Path(directory)) as supervisor:
