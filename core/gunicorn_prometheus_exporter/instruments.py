@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from gunicorn_prometheus_exporter.limits import OTHER, SeriesLimit
 from gunicorn_prometheus_exporter.metrics import SERIES_FOLDED, Metric
 from gunicorn_prometheus_exporter.storage.layout import encode_key, format_float
-from gunicorn_prometheus_exporter.storage.store import Cell, Store
+from gunicorn_prometheus_exporter.storage.store import HAS_GIL, Cell, Store
 
 
 class Histogram:
@@ -23,8 +23,25 @@ class Histogram:
 
     def observe(self, value: float) -> None:
         """Count `value` in its bucket."""
+        # What Cell.add() does, without the call: every request observes four times.
+        doubles, index = self._buckets[bisect_left(self._bounds, value)].at
+        doubles[index] += 1.0
+        if value:
+            doubles, index = self._sum.at
+            doubles[index] += value
+
+
+class _LockedHistogram(Histogram):
+    """A histogram for interpreters without a global lock."""
+
+    __slots__ = ()
+
+    def observe(self, value: float) -> None:
         self._buckets[bisect_left(self._bounds, value)].add(1.0)
         self._sum.add(value)
+
+
+_new_histogram = Histogram if HAS_GIL else _LockedHistogram
 
 
 class Instruments:
@@ -55,7 +72,7 @@ class Instruments:
             for bound in (*bounds, float("inf"))
         ]
         keys.append(encode_key(name, f"{name}_sum", labels, help_text))
-        return Histogram(bounds, self.store.cells("histogram", keys))
+        return _new_histogram(bounds, self.store.cells("histogram", keys))
 
     def bounded(self, family: str, labels: Mapping[str, str]) -> Mapping[str, str]:
         """Return `labels`, or those of the overflow series (and count it) beyond the cap."""

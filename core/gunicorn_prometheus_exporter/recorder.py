@@ -36,8 +36,10 @@ _Key = tuple[str, str, int, _Labels, Policy]
 
 @dataclass(slots=True)
 class _Endpoint:
-    """The cells that one combination of method, endpoint, status and extra labels writes to."""
+    """What requests of one method, endpoint, status and set of extra labels write to."""
 
+    method: str
+    name: str
     requests: Cell
     duration: Histogram
 
@@ -95,12 +97,21 @@ class Recorder:
         elapsed = perf_counter() - started
         self._in_progress.add(-1.0)
         try:
-            if route is None or not route.excluded:
-                self._requests.add(1.0)
-                self._duration.observe(elapsed)
-                self._request_size.observe(request_bytes)
-                self._response_size.observe(response_bytes)
-                self._name(elapsed, method, status, path, route, exception, escaped)
+            if route is not None:
+                if route.excluded:
+                    return
+                exception = route.exception or exception
+            self._requests.add(1.0)
+            self._duration.observe(elapsed)
+            self._request_size.observe(request_bytes)
+            self._response_size.observe(response_bytes)
+            endpoint = self._endpoint(method, status, path, route)
+            endpoint.requests.add(1.0)
+            endpoint.duration.observe(elapsed)
+            if exception is not None:
+                self._count_exception(endpoint, exception)
+                if escaped:
+                    self._count_error(endpoint, type(exception).__name__)
         except Exception:  # noqa: BLE001 - the one place: metrics never break a request
             self._failed()
 
@@ -114,9 +125,7 @@ class Recorder:
         """Count what the application raised after `end()`, its answer; never raises."""
         try:
             if not route.excluded and route.exception is None:
-                method = method if method in METHODS else OTHER_METHOD
-                endpoint = route.endpoint or self._inference.endpoint(path, status)
-                self._count_exception(method, endpoint, type(exception).__name__)
+                self._count_exception(self._endpoint(method, status, path, route), exception)
         except Exception:  # noqa: BLE001 - as in end()
             self._failed()
 
@@ -124,63 +133,41 @@ class Recorder:
         """Record that the worker refused, with `status`, what never became a request."""
         try:
             self._requests.add(1.0)
-            key = (OTHER_METHOD, UNMATCHED, status, (), DEFAULT_POLICY)
-            self._cells(key).requests.add(1.0)
-            self._count_error(OTHER_METHOD, UNMATCHED, error_type)
+            endpoint = self._known((OTHER_METHOD, UNMATCHED, status, (), DEFAULT_POLICY))
+            endpoint.requests.add(1.0)
+            self._count_error(endpoint, error_type)
         except Exception:  # noqa: BLE001 - as in end()
             self._failed()
 
-    def _name(
-        self,
-        elapsed: float,
-        method: str,
-        status: int,
-        path: str,
-        route: Route | None,
-        exception: BaseException | None,
-        escaped: bool,
-    ) -> None:
-        """Record a request under its endpoint."""
+    def _endpoint(self, method: str, status: int, path: str, route: Route | None) -> _Endpoint:
+        """Return where a request is counted by its method, endpoint and status."""
         if method not in METHODS:
             method = OTHER_METHOD
-        endpoint: str | None = None
-        labels: _Labels = ()
-        policy = DEFAULT_POLICY
-        if route is not None:
-            endpoint, labels, policy = route.endpoint, route.labels, route.policy
-            exception = route.exception or exception
-        if endpoint is None:
-            endpoint = self._inference.endpoint(path, status)
-        cells = self._cells((method, endpoint, status, labels, policy))
-        cells.requests.add(1.0)
-        cells.duration.observe(elapsed)
-        if exception is not None:
-            self._count_exception(method, endpoint, type(exception).__name__)
-            if escaped:
-                self._count_error(method, endpoint, type(exception).__name__)
+        if route is None:
+            name = self._inference.endpoint(path, status)
+            return self._known((method, name, status, (), DEFAULT_POLICY))
+        name = route.endpoint or self._inference.endpoint(path, status)
+        return self._known((method, name, status, route.labels, route.policy))
 
-    def _cells(self, key: _Key) -> _Endpoint:
+    def _known(self, key: _Key) -> _Endpoint:
         return self._endpoints.get(key) or self._new_endpoint(key)
 
-    def _count_error(self, method: str, endpoint: str, error_type: str) -> None:
-        error = m.WORKER_ERROR_HANDLING
-        labels = error.labelled(self.worker_id, method, endpoint, error_type)
-        self._instruments.counter(error, labels).add(1.0)
-
     def _new_endpoint(self, key: _Key) -> _Endpoint:
-        method, endpoint, status, extra, policy = key
+        method, name, status, extra, policy = key
         shown = f"{status // 100}xx" if policy.group_status else str(status)
-        labels = {**dict(extra), "method": method, "endpoint": endpoint}
+        labels = {**dict(extra), "method": method, "endpoint": name}
         bounds = policy.buckets or self._buckets
-        cells = _Endpoint(
+        endpoint = _Endpoint(
+            method,
+            name,
             self._instruments.counter(m.REQUESTS, {**labels, "status": shown}),
             self._instruments.histogram(m.REQUEST_DURATION, labels, bounds),
         )
-        self._remember(self._endpoints, key, cells)
-        return cells
+        self._remember(self._endpoints, key, endpoint)
+        return endpoint
 
-    def _count_exception(self, method: str, endpoint: str, error_type: str) -> None:
-        key = (method, endpoint, error_type)
+    def _count_exception(self, endpoint: _Endpoint, exception: BaseException) -> None:
+        key = (endpoint.method, endpoint.name, type(exception).__name__)
         cells = self._exceptions.get(key)
         if cells is None:
             failed, exceptions = m.WORKER_FAILED_REQUESTS, m.REQUEST_EXCEPTIONS
@@ -191,6 +178,11 @@ class Recorder:
             self._remember(self._exceptions, key, cells)
         for cell in cells:
             cell.add(1.0)
+
+    def _count_error(self, endpoint: _Endpoint, error_type: str) -> None:
+        error = m.WORKER_ERROR_HANDLING
+        labels = error.labelled(self.worker_id, endpoint.method, endpoint.name, error_type)
+        self._instruments.counter(error, labels).add(1.0)
 
     def _remember(self, cache: dict[_T, _V], key: _T, cells: _V) -> None:
         """Keep `cells` for the next request, unless there are too many already."""

@@ -20,6 +20,9 @@ from gunicorn_prometheus_exporter.storage.arena import Arena, At, NoSpaceError
 from gunicorn_prometheus_exporter.storage.contract import ArenaName, Volume
 from gunicorn_prometheus_exporter.storage.slots import Slot, claim
 
+HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether a statement without a call is atomic: not so on free-threaded builds of Python."""
+
 Key = tuple[str, bytes]
 """The kind of a metric and the key of one of its samples."""
 
@@ -68,7 +71,7 @@ class _LockedCell(Cell):
             super().add(amount)
 
 
-_new_cell = Cell if getattr(sys, "_is_gil_enabled", lambda: True)() else _LockedCell
+_new_cell = Cell if HAS_GIL else _LockedCell
 
 
 class Store:

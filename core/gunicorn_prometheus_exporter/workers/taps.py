@@ -44,8 +44,13 @@ class ChunkCounter:
         return getattr(self._reader, name)
 
 
-def count_chunks(req: Any) -> None:
-    """Count the bytes of the body of `req` as they are read, if it is chunked."""
-    reader = getattr(getattr(req, "body", None), "reader", None)
-    if type(reader).__name__ == "ChunkedReader":
-        req.prometheus_chunks = req.body.reader = ChunkCounter(reader)
+def count_chunks(req: Any) -> ChunkCounter | None:
+    """Have the bytes of the body of `req` counted as they are read, if it is chunked."""
+    try:
+        reader = req.body.reader
+    except AttributeError:  # over HTTP/2
+        return None
+    if type(reader).__name__ != "ChunkedReader":
+        return None
+    req.body.reader = counter = ChunkCounter(reader)
+    return counter
