@@ -1,4 +1,4 @@
-"""Every kind of Redis and every way to get there: password, unix socket, Sentinel, cluster."""
+"""Every kind of Redis and every way to get there: password, socket, TLS, Sentinel, cluster."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from gunicorn_prometheus_exporter.errors import MissingDependencyError, Settings
 from gunicorn_prometheus_exporter.redis.client import open_client, reason, require_redis
 from gunicorn_prometheus_exporter.redis.shared import central
 from gunicorn_prometheus_exporter.settings import Settings
+from tests.support.certificates import Certificates
 from tests.support.gunicorn import Gunicorn, running_gunicorn
 from tests.support.ports import free_port
-from tests.support.redis import RedisServer, running_redis
+from tests.support.redis import RedisServer, newest_binary, running_redis
 from tests.support.samples import Samples
 from tests.support.waiting import wait_until
 
@@ -94,6 +95,34 @@ def test_a_unix_socket_and_a_database_number_serve_as_well() -> None:
 
     assert shown.sum(REQUESTS) == 2
     assert elsewhere.sum(REQUESTS) == 0
+
+
+def test_tls_is_used_and_its_certificate_is_checked(tmp_path: Path) -> None:
+    certificates = Certificates.create(tmp_path)
+    port = free_port()
+    options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
+    options += ["--tls-ca-cert-file", str(certificates.ca_cert)]
+    options += ["--tls-cert-file", str(certificates.server_cert)]
+    options += ["--tls-key-file", str(certificates.server_key)]
+    if not speaks_tls():
+        pytest.skip("this redis-server was built without TLS")
+    url = f"rediss://localhost:{port}/0"
+    with running_redis(*options) as redis:
+        trusted = {"REDIS_URL": f"{url}?ssl_ca_certs={certificates.ca_cert}"}
+        with running_gunicorn(env={**FAST, **trusted}) as server:
+            wait_published(server, 2)
+        unknown = scrape_central(redis_url=url)
+        shown = scrape_central(redis_port=redis.port)
+
+    assert shown.sum(REQUESTS) == 2
+    assert unknown.value(UP) == 0
+
+
+def speaks_tls() -> bool:
+    """Return whether the redis-server that tests run knows the options of TLS."""
+    command = [newest_binary(), "--port", "0", "--tls-replication", "what"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    return "argument must be" in result.stdout + result.stderr
 
 
 def test_a_user_with_few_rights_is_enough() -> None:
