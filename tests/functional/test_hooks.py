@@ -59,18 +59,26 @@ def a_life(path: Path, worker_class: str, version: str | None) -> Counter[str]:
         worker_class=worker_class, config=all_hooks(path), gunicorn_version=version,
         expect_metrics=worker_class == WORKER,
     ) as server:  # fmt: skip
+
+        def booted(count: int) -> None:  # or a signal would find workers in the midst of it
+            noted = "post_worker_init\n"
+            server.wait_for(lambda: path.read_text().count(noted) == count, message=noted)
+
         for _ in range(3):
             assert server.get().status == 200
+        booted(2)
         server.signal(signal.SIGTTIN)
-        server.wait_workers(3)
+        booted(3)
         server.signal(signal.SIGTTOU)
         server.wait_workers(2)
         before = server.worker_pids()
         server.signal(signal.SIGHUP)
         server.wait_workers(2, but=before)
+        booted(5)
         server.signal(signal.SIGUSR2)
         server.wait_for(lambda: "pre_exec" in path.read_text())
         wait_for_a_timeout(server)
+        booted(6)
         assert server.stop(signal.SIGQUIT) == 0
     return Counter(path.read_text().split())
 

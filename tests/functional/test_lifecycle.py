@@ -391,6 +391,9 @@ def test_dirty_arbiters_and_the_control_socket_do_not_meet_us(
         ask(server, 3)
         server.wait_sum(REQUESTS, 6)
         wait_exits(server, {("hup", "graceful"): 2})
+        # A dirty arbiter that is told to end while it reloads leaves a worker behind.
+        server.wait_log(r"Dirty worker \d+ listening", count=3)
+        server.wait_log(r"Dirty worker exited", count=2)
 
 
 def others(master: int, known: set[int]) -> set[int]:
