@@ -101,13 +101,13 @@ class Recorder:
                 if route.excluded:
                     return
                 exception = route.exception or exception
+            endpoint = self._endpoint(method, status, path, route)
+            endpoint.requests.add(1.0)
+            endpoint.duration.observe(elapsed)
             self._requests.add(1.0)
             self._duration.observe(elapsed)
             self._request_size.observe(request_bytes)
             self._response_size.observe(response_bytes)
-            endpoint = self._endpoint(method, status, path, route)
-            endpoint.requests.add(1.0)
-            endpoint.duration.observe(elapsed)
             if exception is not None:
                 self._count_exception(endpoint, exception)
                 if escaped:
@@ -132,9 +132,9 @@ class Recorder:
     def rejected(self, status: int, error_type: str) -> None:
         """Record that the worker refused, with `status`, what never became a request."""
         try:
-            self._requests.add(1.0)
             endpoint = self._known((OTHER_METHOD, UNMATCHED, status, (), DEFAULT_POLICY))
             endpoint.requests.add(1.0)
+            self._requests.add(1.0)
             self._count_error(endpoint, error_type)
         except Exception:  # noqa: BLE001 - as in end()
             self._failed()
