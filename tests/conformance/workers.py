@@ -332,14 +332,14 @@ def read_each(connections: list[socket.socket]) -> list[bytes]:
     """
     answers = dict.fromkeys(connections, b"")
     with selectors.DefaultSelector() as selector:
-        for connection in connections:
-            selector.register(connection, selectors.EVENT_READ)
+        for one in connections:
+            selector.register(one, selectors.EVENT_READ)
         while selector.get_map():
             ready = selector.select(30)
             assert ready, "no answer for 30 s"
             for key, _ in ready:
+                assert isinstance(key.fileobj, socket.socket)
                 connection = key.fileobj
-                assert isinstance(connection, socket.socket)
                 data = connection.recv(65536)
                 answers[connection] += data
                 if not data:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import http.client
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -70,8 +69,9 @@ def raised(error: BaseException) -> BaseException:
 
 def raised_writing(error: OSError) -> BaseException:
     """Return `error` as gunicorn raises it when it writes to the client."""
+    client: Any = Socket(error)
     with pytest.raises(type(error)) as caught:
-        write(Socket(error), b"data")
+        write(client, b"data")
     return caught.value
 
 
@@ -209,7 +209,7 @@ def test_the_tap_knows_no_status_where_nothing_went_through() -> None:
 class ChunkedReader:
     """As much of gunicorn's as is used."""
 
-    parts = (b"abc", b"de", b"")
+    parts: tuple[bytes, ...] = (b"abc", b"de", b"")
     buf = "of the reader"
 
     def read(self, size: int) -> bytes:
@@ -251,7 +251,8 @@ def test_other_bodies_and_streams_are_left_alone() -> None:
 
 def test_gunicorn_still_has_what_we_look_at() -> None:
     """The names that the fakes here share with gunicorn."""
-    made = Response(http.client.HTTPMessage(), None, None)
+    nothing: Any = None
+    made = Response(nothing, nothing, nothing)
 
     assert (made.status, made.headers_sent, made.sent) == (None, False, 0)
     assert made.response_length is None

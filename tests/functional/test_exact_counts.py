@@ -11,6 +11,7 @@ import signal
 import string
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,10 +67,13 @@ class Storm:
             load.wait_answers(15)
             victim = random.choice(self._server.worker_pids())
             self._server.signal(signal.SIGKILL, victim)
-            self._server.wait_for(lambda victim=victim: victim not in self._server.worker_pids())
+            self._server.wait_for(partial(self._is_gone, victim))
             if turn % (KILLS // RELOADS) == 0:
                 self._reload(load)
             self.look()
+
+    def _is_gone(self, worker: int) -> bool:
+        return worker not in self._server.worker_pids()
 
     def _reload(self, load: Load) -> None:
         old = self._server.worker_pids()
