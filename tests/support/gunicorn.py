@@ -375,7 +375,7 @@ def running_gunicorn(
     must still be alive then, end with status 0 and leave nothing. The log is printed where
     anything failed.
     """
-    versions.skip_without_asgi_worker(options.get("worker_class"), options.get("gunicorn_version"))
+    versions.skip_without_asgi_worker(_worker_of(**options), options.get("gunicorn_version"))
     server = Gunicorn(app, **options)
     try:
         server.start()
@@ -389,6 +389,17 @@ def running_gunicorn(
     finally:
         server._note_storage()
         server.destroy()
+
+
+def _worker_of(
+    worker_class: str | None = WORKER,
+    args: Sequence[str] = (),
+    config_file: str | Path | None = None,
+    **options: Any,
+) -> str:
+    """Return the worker class that is meant, or a configuration that names it."""
+    configured = worker_class or "" if config_file is None else Path(config_file).read_text()
+    return args[args.index("-k") + 1] if "-k" in args else configured
 
 
 def _preset(worker_class: str | None, workers: int | None, preload: bool, bind: str) -> str:

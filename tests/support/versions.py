@@ -37,10 +37,9 @@ def folder(version: str) -> Path:
     return path
 
 
-def skip_without_asgi_worker(worker_class: str | None, version: str | None) -> None:
-    """Skip the test where it needs the ASGI worker of the installed gunicorn, which is too old."""
-    asks = (worker_class or "").endswith("ASGIWorker")
-    if asks and version is None and installed_version() < (24,):
+def skip_without_asgi_worker(worker: str, version: str | None) -> None:
+    """Skip the test where `worker` names the ASGI worker and the installed gunicorn has none."""
+    if "PrometheusASGIWorker" in worker and version is None and installed_version() < (24,):
         pytest.skip("gunicorn has an ASGI worker from 24 on")
 
 
