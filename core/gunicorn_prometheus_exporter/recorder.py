@@ -95,7 +95,6 @@ class Recorder:
         escaped: no framework answered it, so the worker did.
         """
         elapsed = perf_counter() - started
-        self._in_progress.add(-1.0)
         try:
             if route is not None:
                 if route.excluded:
@@ -114,6 +113,8 @@ class Recorder:
                     self._count_error(endpoint, type(exception).__name__)
         except Exception:  # noqa: BLE001 - the one place: metrics never break a request
             self._failed()
+        finally:
+            self._in_progress.add(-1.0)
 
     def abandon(self) -> None:
         """Forget the request that began last: it turned out to be something else."""
