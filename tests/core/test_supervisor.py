@@ -270,14 +270,14 @@ def test_stopping_kills_a_process_that_hangs(tmp_path: Path) -> None:
 
 def test_another_port_is_moved_to(tmp_path: Path) -> None:
     with exporting(tmp_path) as supervisor:
-        before = port_of(supervisor)
+        before, pid = port_of(supervisor), supervisor.pid
         with socket.create_server(("127.0.0.1", 0)) as free:
             after = free.getsockname()[1]
         supervisor.reconfigure(local_settings(metrics_port=after))
         tick_until(supervisor, lambda: is_refused(before), "the old port to be closed")
 
         assert supervisor.port == after
-        tick_until_serving(supervisor)
+        tick_until_serving(supervisor, other_than=pid)
         assert get(supervisor, "/metrics").status == 200
 
 
