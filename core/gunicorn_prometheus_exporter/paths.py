@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from gunicorn_prometheus_exporter.limits import OTHER
@@ -10,7 +11,6 @@ from gunicorn_prometheus_exporter.route import UNMATCHED
 UNROUTED = "<unrouted>"
 """The endpoint of every request where inferring endpoints is switched off."""
 
-_REMEMBERED = 1024
 _LONGEST = 200
 _VARIABLE = re.compile(
     r"""
@@ -26,6 +26,7 @@ _VARIABLE = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=1024)
 def template_of(path: str) -> str:
     """Return `path` with each variable-looking segment replaced by `:id`."""
     segments = path.split("/")
@@ -42,7 +43,6 @@ class EndpointInference:
         self._names = in_use
         self._maximum = maximum
         self._enabled = enabled
-        self._by_path: dict[str, str] = {}
 
     def endpoint(self, path: str, status: int) -> str:
         """Return the endpoint of a request for `path` (without a query) answered with `status`."""
@@ -50,19 +50,8 @@ class EndpointInference:
             return UNROUTED
         if status in (404, 405):
             return UNMATCHED
-        endpoint = self._by_path.get(path)
-        if endpoint is None:
-            endpoint = self._infer(path)
-        return endpoint
-
-    def _infer(self, path: str) -> str:
         template = template_of(path)
         if template in self._names or len(self._names) < self._maximum:
             self._names.add(template)
-            endpoint = template
-        else:
-            endpoint = OTHER
-        if len(self._by_path) >= _REMEMBERED:
-            self._by_path.clear()
-        self._by_path[path] = endpoint
-        return endpoint
+            return template
+        return OTHER

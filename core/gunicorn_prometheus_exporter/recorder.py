@@ -28,6 +28,10 @@ OTHER_METHOD = "OTHER"
 CLIENT_CLOSED = 499
 """The status of a request whose client went away before the answer was complete."""
 
+_REMEMBERED = 1024
+_NOBODY = Route()
+"""What is known of a request that nobody named."""
+
 _T = TypeVar("_T")
 _V = TypeVar("_V")
 _Labels = tuple[tuple[str, str], ...]
@@ -59,6 +63,7 @@ class Recorder:
         self._response_size = instruments.histogram(m.WORKER_RESPONSE_SIZE, worker)
         self._in_progress = instruments.gauge(m.WORKER_IN_PROGRESS, worker)
         self._errors = instruments.counter(m.RECORDER_ERRORS, {})
+        self._by_path: dict[tuple[str, int, str], _Endpoint] = {}
         self._endpoints: dict[_Key, _Endpoint] = {}
         self._exceptions: dict[tuple[str, str, str], tuple[Cell, Cell]] = {}
         self._inference = EndpointInference(
@@ -96,11 +101,15 @@ class Recorder:
         """
         elapsed = perf_counter() - started
         try:
-            if route is not None:
-                if route.excluded:
-                    return
+            if route is None:
+                endpoint = self._by_path.get((method, status, path))
+                if endpoint is None:
+                    endpoint = self._inferred(method, status, path)
+            elif route.excluded:
+                return
+            else:
                 exception = route.exception or exception
-            endpoint = self._endpoint(method, status, path, route)
+                endpoint = self._routed(method, status, path, route)
             endpoint.requests.add(1.0)
             endpoint.duration.observe(elapsed)
             self._requests.add(1.0)
@@ -126,7 +135,7 @@ class Recorder:
         """Count what the application raised after `end()`, its answer; never raises."""
         try:
             if not route.excluded and route.exception is None:
-                self._count_exception(self._endpoint(method, status, path, route), exception)
+                self._count_exception(self._routed(method, status, path, route), exception)
         except Exception:  # noqa: BLE001 - as in end()
             self._failed()
 
@@ -140,13 +149,18 @@ class Recorder:
         except Exception:  # noqa: BLE001 - as in end()
             self._failed()
 
-    def _endpoint(self, method: str, status: int, path: str, route: Route | None) -> _Endpoint:
-        """Return where a request is counted by its method, endpoint and status."""
+    def _inferred(self, method: str, status: int, path: str) -> _Endpoint:
+        """Return where to count a request that nobody named, and remember it for a while."""
+        endpoint = self._routed(method, status, path, _NOBODY)
+        if len(self._by_path) >= _REMEMBERED:
+            self._by_path.clear()
+        self._by_path[method, status, path] = endpoint
+        return endpoint
+
+    def _routed(self, method: str, status: int, path: str, route: Route) -> _Endpoint:
+        """Return where to count a request by its method, endpoint and status."""
         if method not in METHODS:
             method = OTHER_METHOD
-        if route is None:
-            name = self._inference.endpoint(path, status)
-            return self._known((method, name, status, (), DEFAULT_POLICY))
         name = route.endpoint or self._inference.endpoint(path, status)
         return self._known((method, name, status, route.labels, route.policy))
 
