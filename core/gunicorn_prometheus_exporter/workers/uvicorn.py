@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from typing import Any
 
 from gunicorn_prometheus_exporter.workers.requirements import require
 
@@ -14,6 +15,8 @@ require("PrometheusUvicornWorker", "uvicorn", "uvicorn_worker")
 from uvicorn_worker import UvicornWorker  # noqa: E402
 
 from gunicorn_prometheus_exporter.asgi import Receive, Send  # noqa: E402
+from gunicorn_prometheus_exporter.exits import Word  # noqa: E402
+from gunicorn_prometheus_exporter.storage.header import State  # noqa: E402
 from gunicorn_prometheus_exporter.workers.observed_asgi import ObservedASGIWorker  # noqa: E402
 
 
@@ -34,6 +37,11 @@ class PrometheusUvicornWorker(ObservedASGIWorker, UvicornWorker):
         """Serve until told to stop, or until the master is gone."""
         threading.Thread(target=self._leave_with_master, daemon=True).start()
         super().run()
+
+    def handle_exit(self, sig: Any, frame: Any) -> None:
+        """Stop on SIGQUIT, which uvicorn-worker (0.4) handles here without ever stopping."""
+        self.leave(Word.SIGQUIT, State.QUITTING)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _leave_with_master(self) -> None:
         """Stop gracefully when the master dies, which uvicorn-worker does not notice (0.4)."""

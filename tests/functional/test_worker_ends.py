@@ -1,4 +1,4 @@
-"""A master that is killed leaves nobody behind: no worker of any class, no exporter."""
+"""A master that is killed leaves nobody behind, and one that is told to quit is quick about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.support.counting import wait_running
-from tests.support.gunicorn import Gunicorn
+from tests.support.gunicorn import Gunicorn, running_gunicorn
 
 WSGI, ASGI = "tests.support.apps:app", "tests.support.asgi_apps:app"
 APPLICATIONS = {
@@ -35,3 +35,13 @@ def test_every_process_leaves_soon_after_a_killed_master(worker: str) -> None:
         server.assert_nothing_left(timeout=6)
     finally:
         server.destroy()
+
+
+@pytest.mark.parametrize("worker", APPLICATIONS)
+def test_every_worker_leaves_at_once_when_the_master_is_to_quit(worker: str) -> None:
+    """Not only when the graceful timeout, 10 seconds here, is over and they are killed."""
+    worker_class = f"gunicorn_prometheus_exporter.{worker}"
+    with running_gunicorn(APPLICATIONS[worker], worker_class=worker_class) as server:
+        wait_running(server)
+
+        assert server.stop(signal.SIGQUIT, timeout=6) == 0
