@@ -9,6 +9,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# Most of a test's time is waiting for servers. A file stays in one process: its tests share some.
+PARALLEL ?= -n 3 --dist loadfile
 BIN = $(VENV)/bin
 # The releases of gunicorn that the tests run besides the installed one; see tests/support/versions.py.
 GUNICORNS = 22.0.0 23.0.0 25.3.0
@@ -41,7 +43,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/python sample_projects/demo.py
 
 test: $(VENV)/.installed-dev $(GUNICORNS:%=$(VENV)/gunicorn-%/.installed)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from typing import Any
 
 from gunicorn_prometheus_exporter import bootstrap, values
 from gunicorn_prometheus_exporter.errors import PrometheusExporterError, SettingsError, StorageError
-from gunicorn_prometheus_exporter.exits import Exit
+from gunicorn_prometheus_exporter.exits import Exit, peek
 from gunicorn_prometheus_exporter.exporter.supervisor import ExporterSupervisor
 from gunicorn_prometheus_exporter.master_metrics import MasterMetrics
 from gunicorn_prometheus_exporter.parent import ask_for_signal
@@ -204,7 +204,17 @@ class Master:
             self._pid = 0
             self._metrics.publish()
             self._supervisor.stop()
-            self.place.close(handed_over=bool(self._arbiter.reexec_pid))
+            self.place.close(handed_over=_lives(self._arbiter.reexec_pid))
+
+
+def _lives(child: int) -> bool:
+    """Return whether the process `child` (0 for none) runs: gunicorn may not know that it ended."""
+    if not child or peek(child) is not None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(child, 0)
+        return True
+    return False
 
 
 def open_master(arbiter: Any) -> Master:

@@ -19,6 +19,7 @@ from tests.support.samples import Samples
 from tests.support.versions import every_gunicorn, oldest_and_newest
 
 WSGI, ASGI = "tests.support.apps:app", "tests.support.asgi_apps:app"
+SIGNALS_AND_WORKERS = {"hup": 2, "ttin": 3, "ttou": 2, "usr1": 2, "usr2": 2, "winch": 2}
 OTHERS = {"Thread": WSGI, "Gevent": WSGI, "Eventlet": WSGI, "ASGI": ASGI, "Uvicorn": ASGI}
 
 
@@ -146,10 +147,11 @@ def test_every_signal_of_the_master_is_counted(
     config = "def pre_exec(server): import os; os._exit(0)"  # USR2 without a second master
     with running_gunicorn(env=env, config=config, gunicorn_version=gunicorn_version) as server:
         handled = {}
-        for name in ("hup", "ttin", "ttou", "usr1", "usr2", "winch"):
+        for name, workers in SIGNALS_AND_WORKERS.items():
             server.signal(getattr(signal, f"SIG{name.upper()}"))
             handled[name] = 1
             server.wait_sum("gunicorn_master_worker_restart_total", 1, reason=name)
+            server.wait_sum("gunicorn_workers", workers)
         metrics = wait_exits(server, {("hup", "graceful"): 2, ("ttou", "graceful"): 1})
         counted = signals(metrics)
         # Several children that end at once may be one SIGCHLD. One of them was no worker.

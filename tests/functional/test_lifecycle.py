@@ -170,7 +170,8 @@ def test_forked_processes_hold_nothing_of_the_masters(
 
         assert not masters & open_files(worker)
         assert not any(str(folder) in name for name in open_files(started))
-        assert not {*masters, f"{folder}/slot-0.lock"} & open_files(forked)
+        workers = {*masters, f"{folder}/slot-0.lock"}
+        server.wait_for(lambda: not workers & open_files(forked), 5, "the forked process to let go")
 
         server.write_config("worker_class = 'sync'")
         server.signal(signal.SIGHUP)

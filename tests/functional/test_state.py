@@ -40,12 +40,17 @@ def states(metrics: Samples) -> Counter[str]:
 
 
 def wait_states(server: Gunicorn, **expected: int) -> Samples:
-    """Return the first scrape where so many workers are in these states, and none in others."""
+    """Return the first scrape where so many workers are in these states, and none in others.
+
+    How many slots are left by stopped workers depends on how fast those were.
+    """
     latest: list[Samples] = []
+    unasked = {"stopped"} - {*expected}
 
     def reached() -> bool:
         latest[:] = [server.metrics()]
-        return states(latest[0]) == expected
+        found = states(latest[0])
+        return {state: found[state] for state in {*found, *expected} - unasked} == expected
 
     server.wait_for(reached, message=f"the states {expected}")
     return latest[0]
@@ -78,14 +83,15 @@ def test_a_worker_boots_runs_quits_and_is_stopped(
 
         with a_slow_request(server, 1.5):
             server.signal(signal.SIGHUP)
-            wait_states(server, running=2, quitting=1, stopped=1)
-        metrics = wait_states(server, running=2, stopped=2)
+            wait_states(server, running=2, quitting=1)
+        metrics = wait_states(server, running=2)
+        assert 1 <= states(metrics)["stopped"] <= 2
 
-        for _ in range(3):  # the slots of the stopped ones are taken again: no series is added
+        for _ in range(3):  # the slots of the stopped ones are taken again
             before = server.worker_pids()
             server.signal(signal.SIGHUP)
             server.wait_workers(2, but=before)
-        wait_states(server, running=2, stopped=2)
+        assert states(wait_states(server, running=2))["stopped"] <= 2
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -156,14 +156,22 @@ class DirectoryPlace:
 
     def close(self, *, handed_over: bool = False) -> None:
         """Remove an automatic directory if no other gunicorn uses it, or will."""
-        # Leaving comes first: of two gunicorns that leave at once, the last one finds nobody.
+        if self.is_auto and not handed_over and self._is_last():
+            shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock.fd)
-        if self.is_auto and not handed_over:
-            with suppress(StorageError):  # the other one was faster
-                self._lock = self._enter()
-                if try_lock(self._lock):
-                    shutil.rmtree(self.path, ignore_errors=True)
-                os.close(self._lock.fd)
+
+    def _is_last(self) -> bool:
+        """Return whether no other gunicorn uses the directory, nor will: its lock is ours then."""
+        if try_lock(self._lock):
+            return True
+        # Another one may be leaving too, and find us here. Who asks last, having left, is alone.
+        left = self._lock
+        try:
+            self._lock = self._enter()
+        except StorageError:  # the other one was faster
+            return False
+        os.close(left.fd)
+        return try_lock(self._lock)
 
     def close_in_child(self) -> None:
         """Let go of the lock in a forked process."""
