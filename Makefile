@@ -10,7 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 # Most of a test's time is waiting for servers. A file stays in one process: its tests share some.
-PARALLEL ?= -n 3 --dist loadfile
+PARALLEL ?= -n 2 --dist loadfile
 BIN = $(VENV)/bin
 # The releases of gunicorn that the tests run besides the installed one; see tests/support/versions.py.
 GUNICORNS = 22.0.0 23.0.0 25.3.0
